@@ -1,0 +1,142 @@
+"""Puts the outbox's questions to their agents over HTTP, signed, again and again until one accepts or none is left."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+import gevent
+import httpx2 as httpx
+import msgspec
+from gevent.event import Event as Flag
+from gevent.pool import Pool
+
+from agents import outbox
+from agents.address import AddressRefused, resolve
+from agents.outbox import Question
+from chat.signatures import sign
+from chat.store import Store, StoreAway
+from chat.tokens import webhook_secret
+from config import Config
+
+logger = logging.getLogger(__name__)
+
+POLL = 1.0  # seconds, +-20 %: another worker's questions, retries that fall due, runs gone silent
+CONNECT = 5.0  # seconds
+AT_ONCE = 64  # questions on their way
+
+
+class NotAccepted(Exception):
+    """The agent did not take the question; the message is for the person who waits."""
+
+
+class Dispatcher:
+    """One a worker. `wake` after a commit; the rest it finds by itself."""
+
+    def __init__(self, store: Store, settings: Config) -> None:
+        self._store = store
+        self._settings = settings
+        self._caller = Caller(settings)
+        self._woken = Flag()
+        self._pool = Pool(AT_ONCE)
+
+    def start(self) -> None:
+        gevent.spawn(self._run)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def _run(self) -> None:
+        while True:
+            self._woken.wait(POLL * random.uniform(0.8, 1.2))
+            self._woken.clear()
+            try:
+                self._empty_outbox()
+                self._end_silent()
+            except StoreAway as error:
+                logger.warning("the outbox waits: %s", error)
+            except Exception:
+                logger.exception("the outbox waits")
+
+    def _empty_outbox(self) -> None:
+        # A look costs little, a claim takes the write lock: most of the time there is nothing to claim.
+        while self._store.peek(outbox.is_due):
+            question = self._store.write(lambda s: outbox.claim(s, self._caller.longest))
+            if question is None:
+                return
+            self._pool.spawn(self._put, question)
+
+    def _end_silent(self) -> None:
+        seconds = self._settings.RUN_SECONDS
+        if seconds and self._store.peek(lambda s: outbox.is_silent(s, seconds)):
+            self._store.write(lambda s: outbox.end_silent(s, seconds))
+
+    def _put(self, question: Question) -> None:
+        """Put one question and note what came of it. If it cannot be noted, the lease runs out and it is put again."""
+        try:
+            self._note(question, self._try(question))
+        except StoreAway as error:
+            logger.warning("run %s: cannot note what came of it: %s", question.run_id, error)
+
+    def _try(self, question: Question) -> str | None:
+        """Why the agent did not accept; None if it did."""
+        try:
+            self._caller.call(question)
+        except NotAccepted as reason:
+            logger.warning("run %s: %s", question.run_id, reason)
+            return str(reason)
+        return None
+
+    def _note(self, question: Question, error: str | None) -> None:
+        waits = self._settings.agent_retries
+        if error is None:
+            self._store.write(lambda s: outbox.accepted(s, question))
+        else:
+            self._store.write(lambda s: outbox.failed(s, question, error, waits))
+
+
+class Caller:
+    """Calls agents."""
+
+    def __init__(self, settings: Config) -> None:
+        self._allow = settings.agent_allow
+        self._key = settings.secret_key()
+        self._callback = f"{settings.public_url}/webhook/chat-response"
+        self._read_seconds = settings.AGENT_READ_SECONDS
+        self.longest = 2 * CONNECT + self._read_seconds  # seconds an attempt may take
+        timeout = httpx.Timeout(CONNECT, read=self._read_seconds)
+        self._client = httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
+
+    def call(self, question: Question) -> None:
+        """Put the question; return when the agent has it. Raises NotAccepted."""
+        try:
+            status = self._post(question)
+        except (httpx.ReadTimeout, gevent.Timeout):
+            return  # it was sent whole: the agent has it and takes its time
+        except AddressRefused as error:
+            raise NotAccepted(f"The agent was not asked: {error}.") from error
+        except (httpx.HTTPError, OSError) as error:
+            raise NotAccepted("The agent could not be reached.") from error
+        if not 200 <= status < 300:
+            raise NotAccepted(f"The agent refused the question (HTTP {status}).")
+
+    def _post(self, question: Question) -> int:
+        address = resolve(question.url, self._allow)
+        callback = f"{self._callback}?agent={question.agent_id}"
+        body = msgspec.json.encode({**question.body, "callback_url": callback})
+        signed = sign(webhook_secret(self._key, question.agent_id), question.run_id, int(time.time()), body)
+        headers = {
+            **signed,
+            "Host": address.host,
+            "Content-Type": "application/json",
+            "User-Agent": "Backchannel",
+        }
+        request = self._client.build_request(
+            "POST", address.url, content=body, headers=headers, extensions={"sni_hostname": address.name}
+        )
+        # The status is all we want: a body without end is never read.
+        with gevent.Timeout(self.longest):
+            response = self._client.send(request, stream=True)
+            response.close()
+            return int(response.status_code)

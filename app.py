@@ -1,0 +1,144 @@
+"""The application: settings -> store -> hub -> sign-in -> doors, each beside its guard."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Flask, Response
+from flask.json.provider import JSONProvider
+from gevent.threadpool import ThreadPool
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from agents.dispatch import Dispatcher
+from blueprints import commands, errors, guards, health, messages, pages, sessions, streams, threads, webhook
+from chat import accounts, log
+from chat.store import Committed, Store
+from config import Config
+from realtime.bus import Bus
+from realtime.hub import Hub
+
+DOORS = (
+    (pages.bp, guards.signed_in_or_sent_to_login),
+    (sessions.bp, guards.same_site),
+    (threads.bp, guards.signed_in),
+    (messages.bp, guards.signed_in),
+    (streams.bp, guards.signed_in),
+    (webhook.bp, guards.everyone),  # asks for the agent's own credentials
+    (health.bp, guards.everyone),
+)
+
+BODY = 256 * 1024  # bytes; the webhook has a limit of its own
+HASHERS = 2  # a password hash takes 80 ms and 64 MiB: two at a time
+
+CSP = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types dompurify",
+    )
+)
+
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def create_app(settings: Config | None = None) -> Flask:
+    """Put the application together. Nothing runs in the background until `serve`."""
+    settings = settings or Config.from_env()
+    app = Flask(__name__)
+    configure(app, settings)
+    store = Store(settings.database_url)
+    hub = make_hub(settings, store)
+    dispatcher = Dispatcher(store, settings)
+    store.after_commit = partial(tell, hub, dispatcher)
+    app.extensions |= {"settings": settings, "store": store, "hub": hub, "dispatcher": dispatcher}
+    app.extensions["passwords"] = ThreadPool(HASHERS)
+    guards.login_manager.init_app(app)
+    errors.register(app)
+    app.cli.add_command(commands.group)
+    for bp, guard in DOORS:
+        open_door(app, bp, guard)
+    app.after_request(add_headers)
+    if settings.TRUSTED_PROXIES:
+        proxies = settings.TRUSTED_PROXIES
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+    return app
+
+
+def serve() -> Flask:
+    """The application as a worker runs it: with its hub and its dispatcher."""
+    app = create_app()
+    app.extensions["hub"].start()
+    app.extensions["dispatcher"].start()
+    return app
+
+
+class Json(JSONProvider):
+    """JSON as the streams write it: by msgspec, in the order in which a thing's fields are named."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return msgspec.json.encode(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        return msgspec.json.decode(s)
+
+
+def configure(app: Flask, settings: Config) -> None:
+    app.json = Json(app)
+    app.config.update(
+        SECRET_KEY=settings.secret_key(),
+        MAX_CONTENT_LENGTH=BODY,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=settings.SESSION_DAYS),
+        SESSION_COOKIE_NAME="backchannel",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https:"),
+    )
+
+
+def make_hub(settings: Config, store: Store) -> Hub:
+    """Hand the hub the store as functions: it knows no SQL."""
+    return Hub(
+        Bus(settings.broker_url(), settings.BUS_PREFIX),
+        heads=lambda logs: store.peek(lambda s: log.heads(s, logs)),
+        after=lambda name, seq, limit: store.read(lambda s: log.after(s, name, seq, limit)),
+        admitted=lambda grants: store.peek(lambda s: accounts.admitted(s, grants)),
+        most=settings.STREAMS_PER_WORKER,
+    )
+
+
+def tell(hub: Hub, dispatcher: Dispatcher, committed: Committed) -> None:
+    """After a commit: ring, and look whether there is a question to put."""
+    for name, epoch, event in committed:
+        hub.bus.ring(name, epoch, event)
+        if event.kind == "run":
+            dispatcher.wake()
+
+
+def open_door(app: Flask, bp: Blueprint, guard: object) -> None:
+    app.register_blueprint(bp)
+    app.before_request_funcs.setdefault(bp.name, []).append(guard)  # type: ignore[arg-type]
+
+
+def add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+    return response

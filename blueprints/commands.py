@@ -1,0 +1,69 @@
+"""`flask --app app accounts …`: what an operator does at a terminal: tenants, users, keys and agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.orm import Session
+
+from blueprints.parts import settings, store
+from chat import accounts, agents
+from chat.errors import ChatError
+from chat.tokens import webhook_secret
+
+T = TypeVar("T")
+group = AppGroup("accounts", help="Tenants, users, API keys and agents.")
+
+
+@group.command("add-user")
+@click.argument("name")
+@click.option("--tenant", required=True, help="made if there is none of this name")
+@click.option("--role", type=click.Choice(accounts.ROLES), default="member")
+@click.password_option()
+def add_user(name: str, tenant: str, role: str, password: str) -> None:
+    """Add a user, by e-mail address."""
+    password_hash = accounts.hasher.hash(password)
+    do(lambda s: accounts.add_user(s, accounts.add_tenant(s, tenant), name, password_hash, role))
+    click.echo(f"{name} may sign in.")
+
+
+@group.command("disable-user")
+@click.argument("name")
+def disable_user(name: str) -> None:
+    """Let a user in no more; open streams end within seconds."""
+
+    def disable(session: Session) -> None:
+        accounts.find_user(session, name).active = False
+
+    do(disable)
+    click.echo(f"{name} may no longer sign in.")
+
+
+@group.command("add-key")
+@click.argument("name")
+@click.option("--label", default="key", help="what the key is for")
+def add_key(name: str, label: str) -> None:
+    """Make an API key for a user and print it, this once."""
+    click.echo(do(lambda s: accounts.add_key(s, accounts.find_user(s, name), label)))
+
+
+@group.command("add-agent")
+@click.argument("name")
+@click.argument("url")
+@click.option("--tenant", required=True)
+def add_agent(name: str, url: str, tenant: str) -> None:
+    """Add an agent that is asked at URL; print its token, this once, and its webhook secret."""
+    agent, token = do(lambda s: agents.add_agent(s, accounts.add_tenant(s, tenant), name, url))
+    click.echo(f"agent_id        {agent.id}\nagent_token     {token}")
+    click.echo(f"webhook_secret  {webhook_secret(settings().secret_key(), agent.id)}")
+
+
+def do(work: Callable[[Session], T]) -> T:
+    """Run one transaction; a refusal is one line, not a traceback."""
+    try:
+        return store().write(work)
+    except ChatError as error:
+        raise click.ClickException(error.message) from None

@@ -1,0 +1,47 @@
+"""How a refusal looks: JSON for programs, a page for people. No input ends in a 500."""
+
+from __future__ import annotations
+
+from flask import Flask, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from chat.errors import ChatError
+from chat.store import StoreAway
+
+PAGES = ("pages", "sessions")
+
+
+def register(app: Flask) -> None:
+    app.register_error_handler(ChatError, of_chat)
+    app.register_error_handler(StoreAway, of_store)
+    app.register_error_handler(HTTPException, of_http)
+
+
+def of_chat(error: ChatError) -> ResponseReturnValue:
+    return answer(error.status, error.code, error.message, error.field)
+
+
+def of_store(_error: StoreAway) -> ResponseReturnValue:
+    body = answer(503, "unavailable", "the store cannot be reached just now; nothing was changed, try again")
+    return body, {"Retry-After": "1"}  # type: ignore[return-value]
+
+
+def of_http(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    code = error.name.lower().replace(" ", "_")
+    return answer(status, code, error.description or error.name)
+
+
+def answer(status: int, code: str, message: str, field: str | None = None) -> ResponseReturnValue:
+    if wants_page():
+        return render_template("error.html", status=status, title=code.replace("_", " "), message=message), status
+    said = {"code": code, "message": message}
+    return jsonify(error={**said, "field": field} if field else said), status
+
+
+def wants_page() -> bool:
+    """A person in a browser: on a page's path, or lost on one that is nobody's."""
+    if request.blueprint not in (*PAGES, None) or request.is_json:
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"

@@ -1,0 +1,27 @@
+"""The parts of the running application that a door calls."""
+
+from __future__ import annotations
+
+from flask import current_app
+from gevent.threadpool import ThreadPool
+
+from chat.store import Store
+from config import Config
+from realtime.hub import Hub
+
+
+def store() -> Store:
+    return current_app.extensions["store"]  # type: ignore[no-any-return]
+
+
+def hub() -> Hub:
+    return current_app.extensions["hub"]  # type: ignore[no-any-return]
+
+
+def settings() -> Config:
+    return current_app.extensions["settings"]  # type: ignore[no-any-return]
+
+
+def passwords() -> ThreadPool:
+    """The threads that hash passwords, off the loop."""
+    return current_app.extensions["passwords"]  # type: ignore[no-any-return]

@@ -1,0 +1,27 @@
+"""Reading what a request says: JSON bodies and query parameters, checked at the border."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from flask import request
+
+from chat.errors import Invalid
+from chat.text import convert, parse_json
+
+T = TypeVar("T")
+
+
+def json_body(shape: type[T]) -> T:
+    """The body as a msgspec Struct. Raises Invalid that names the field."""
+    return convert(parse_json(request.get_data()), shape)
+
+
+def query_int(name: str, least: int = 0, most: int = 10**15) -> int | None:
+    """A whole number from the query; None if it is absent. Raises Invalid if it is none or out of range."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):
+        raise Invalid("invalid", f"{name} must be a whole number from {least} to {most}", name)
+    return int(text)

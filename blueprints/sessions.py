@@ -1,0 +1,112 @@
+"""Signing in and out, and who am I."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+from flask import Blueprint, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, login_user, logout_user
+
+from blueprints.guards import SignedIn, Unauthorized, viewer
+from blueprints.parts import hub, passwords, settings, store
+from blueprints.requests import json_body
+from chat import accounts
+from chat.accounts import Viewer
+from chat.errors import ChatError
+
+bp = Blueprint("sessions", __name__)
+
+WRONG = "This name and password do not fit together."
+
+
+class WrongPassword(ChatError):
+    """Nobody has this name with this password; which of the two is wrong is not said."""
+
+    status = 401
+
+
+class Credentials(msgspec.Struct):
+    name: str
+    password: str
+
+
+@bp.get("/login")
+def login_form() -> ResponseReturnValue:
+    if current_user.is_authenticated:
+        return redirect(local_path(request.args.get("next")))
+    return render_template("login.html", error=None, name="", next=local_path(request.args.get("next")))
+
+
+@bp.post("/login")
+def login() -> ResponseReturnValue:
+    """Sign in by the form, or by JSON from a page whose session is over."""
+    if request.is_json:
+        said = json_body(Credentials)
+        sign_in(said.name, said.password)
+        return jsonify(session_json(viewer()))
+    name, next = request.form.get("name", ""), local_path(request.form.get("next"))
+    try:
+        sign_in(name, request.form.get("password", ""))
+    except WrongPassword:
+        return render_template("login.html", error=WRONG, name=name, next=next), 401
+    return redirect(next, 303)
+
+
+@bp.post("/logout")
+def logout() -> ResponseReturnValue:
+    if current_user.is_authenticated:
+        sign_out(viewer())
+    logout_user()
+    if request.accept_mimetypes.best == "application/json":
+        return "", 204
+    return redirect(url_for("sessions.login_form"), 303)
+
+
+@bp.get("/session")
+def who_am_i() -> ResponseReturnValue:
+    """Who am I, is my session alive: what a page asks when its stream has died without a reason."""
+    if not current_user.is_authenticated:
+        raise Unauthorized
+    return jsonify(session_json(viewer()))
+
+
+def sign_in(name: str, password: str) -> None:
+    """Open a session. Raises WrongPassword."""
+    password_hash = store().peek(lambda s: accounts.password_hash_of(s, name))
+    if not passwords().apply(accounts.password_fits, (password_hash, password)):
+        raise WrongPassword("wrong_password", WRONG)
+    token = store().write(lambda s: accounts.sign_in(s, name, settings().SESSION_DAYS))
+    found = store().peek(lambda s: accounts.viewer_by_session(s, token))
+    if found is None:  # deactivated between the two looks
+        raise WrongPassword("wrong_password", WRONG)
+    login_user(SignedIn(found, token))
+
+
+def sign_out(who: Viewer) -> None:
+    """End the session and the streams it has open, on whatever worker."""
+    kind, _, id = who.grant.partition(":")
+    if kind == "session":
+        store().write(lambda s: accounts.sign_out(s, id))
+        hub().bus.kick(who.grant)
+
+
+def session_json(who: Viewer) -> dict[str, dict[str, str]]:
+    return {
+        "user": {"id": who.user.id, "name": who.user.name, "role": who.user.role},
+        "tenant": {"id": who.user.tenant.id, "name": who.user.tenant.name},
+        "participant": {"id": who.participant_id},
+    }
+
+
+def local_path(target: str | None) -> str:
+    """Where to go after signing in: a path of this site, whatever was asked for.
+
+    Browsers take backslashes for slashes and drop tabs: `/\\evil.test` and `/<TAB>/evil.test` lead away.
+    """
+    home = url_for("pages.home")
+    if not target or not target.startswith("/") or not target.isprintable() or "\\" in target:
+        return home
+    parts = urlsplit(target)
+    return target if not parts.scheme and not parts.netloc and not target.startswith("//") else home

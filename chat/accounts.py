@@ -1,0 +1,147 @@
+"""Who may sign in: users, their sessions and API keys. A viewer is a user on whose behalf a request comes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from chat import log
+from chat.errors import Conflict, Invalid, NotFound
+from chat.ids import now_ms
+from chat.models import ApiKey, Participant, SignIn, Tenant, User
+from chat.tokens import hash_token, new_token
+
+hasher = PasswordHasher()
+
+# Verified when the name is unknown, so that an unknown name takes as long as a wrong password.
+NOBODY = hasher.hash("nobody")
+
+ROLES = ("member", "operator", "admin")
+DAY = 86_400_000  # milliseconds
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who is asking. `grant` names the session or key by which: a stream ends when its grant does."""
+
+    user: User
+    participant_id: str
+    grant: str
+
+    @property
+    def is_operator(self) -> bool:
+        return self.user.role in ("operator", "admin")
+
+
+def add_tenant(session: Session, name: str) -> Tenant:
+    """Make a tenant, or return the one of that name."""
+    tenant = session.scalar(select(Tenant).where(Tenant.name == name)) or Tenant(name=name)
+    session.add(tenant)
+    session.flush()
+    return tenant
+
+
+def add_user(session: Session, tenant: Tenant, name: str, password_hash: str, role: str = "member") -> User:
+    """Make a user and their participant. Raises Conflict if the name is taken, Invalid for an unknown role."""
+    name = name.strip().lower()
+    if role not in ROLES:
+        raise Invalid("role", f"the role must be one of {', '.join(ROLES)}", "role")
+    if session.scalar(select(User.id).where(User.name == name)):
+        raise Conflict("name_taken", f"there is a user {name} already", "name")
+    user = User(tenant_id=tenant.id, name=name, password_hash=password_hash, role=role)
+    session.add(user)
+    session.flush()
+    session.add(Participant(tenant_id=tenant.id, external_id=name, user_id=user.id, epoch=log.new_epoch()))
+    session.flush()
+    return user
+
+
+def find_user(session: Session, name: str) -> User:
+    """Find a user by name. Raises NotFound."""
+    user = session.scalar(select(User).where(User.name == name.strip().lower()))
+    if user is None:
+        raise NotFound("unknown_user", f"there is no user {name}")
+    return user
+
+
+def add_key(session: Session, user: User, name: str) -> str:
+    """Make an API key and return its token, which is told this once and kept only as a hash."""
+    token = new_token("key")
+    session.add(ApiKey(user_id=user.id, name=name, token_hash=hash_token(token)))
+    return token
+
+
+def password_hash_of(session: Session, name: str) -> str:
+    """The hash to verify a password against; for an unknown or inactive name one that nothing matches."""
+    query = select(User.password_hash).where(User.name == name.strip().lower(), User.active)
+    return session.scalar(query) or NOBODY
+
+
+def password_fits(password_hash: str, password: str) -> bool:
+    """Verify a password: some 80 ms and 64 MiB of work, so call it off the event loop."""
+    try:
+        hasher.verify(password_hash, password)
+    except (Argon2Error, InvalidHashError):
+        return False
+    return password_hash != NOBODY
+
+
+def sign_in(session: Session, name: str, days: int) -> str:
+    """Open a session and return its token. The password has been verified."""
+    token = new_token("session")
+    user = find_user(session, name)
+    session.add(SignIn(user_id=user.id, token_hash=hash_token(token), expires_at=now_ms() + days * DAY))
+    return token
+
+
+def sign_out(session: Session, session_id: str) -> None:
+    session.execute(update(SignIn).where(SignIn.id == session_id).values(revoked_at=now_ms()))
+
+
+def viewer_by_session(session: Session, token: str) -> Viewer | None:
+    """Who holds this session's token; None if it is unknown, over or revoked."""
+    return viewer(session, "session", SignIn, SignIn.token_hash == hash_token(token), *live_sessions())
+
+
+def viewer_by_key(session: Session, token: str) -> Viewer | None:
+    """Who holds this API key; None if it is unknown or revoked."""
+    return viewer(session, "key", ApiKey, ApiKey.token_hash == hash_token(token), ApiKey.revoked_at.is_(None))
+
+
+def viewer(session: Session, kind: str, credential: type[SignIn] | type[ApiKey], *conditions: object) -> Viewer | None:
+    query = (
+        select(User, Participant.id, credential.id)
+        .join(credential, credential.user_id == User.id)
+        .join(Participant, Participant.user_id == User.id)
+        .where(User.active, *conditions)  # type: ignore[arg-type]
+    )
+    row = session.execute(query).first()
+    return row and Viewer(row[0], row[1], f"{kind}:{row[2]}")
+
+
+def live_sessions() -> tuple[object, ...]:
+    return SignIn.revoked_at.is_(None), SignIn.expires_at > now_ms()
+
+
+def admitted(session: Session, grants: Collection[str]) -> set[str]:
+    """Which of these grants still hold: asked for all open streams at once, every tick."""
+    return holding(session, "session", SignIn, grants, *live_sessions()) | holding(
+        session, "key", ApiKey, grants, ApiKey.revoked_at.is_(None)
+    )
+
+
+def holding(
+    session: Session,
+    kind: str,
+    credential: type[SignIn] | type[ApiKey],
+    grants: Collection[str],
+    *conditions: object,
+) -> set[str]:
+    ids = [grant.partition(":")[2] for grant in grants if grant.startswith(f"{kind}:")]
+    query = select(credential.id).join(User, credential.user_id == User.id).where(User.active, credential.id.in_(ids))
+    return {f"{kind}:{id}" for id in session.scalars(query.where(*conditions))}  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""Agents: whom a thread asks, and by which credentials their webhooks are known."""
+
+from __future__ import annotations
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from chat.errors import Conflict, Invalid
+from chat.models import Agent, Tenant, Thread
+from chat.tokens import hash_token, new_token
+
+FEW = 8  # agents whose secrets an unnamed caller's signature is tried against; more would be an attack's lever
+
+
+def add_agent(session: Session, tenant: Tenant, name: str, url: str) -> tuple[Agent, str]:
+    """Make an agent; return it and its bearer token, which is told this once. Raises Conflict if the name is taken."""
+    if not url.startswith(("http://", "https://")):
+        raise Invalid("url", "an agent's URL must begin with http:// or https://", "url")
+    if session.scalar(select(Agent.id).where(Agent.tenant_id == tenant.id, Agent.name == name)):
+        raise Conflict("name_taken", f"there is an agent {name} already", "name")
+    token = new_token("agent")
+    agent = Agent(tenant_id=tenant.id, name=name, url=url, token_hash=hash_token(token))
+    session.add(agent)
+    session.flush()
+    return agent, token
+
+
+def agents_of(session: Session, tenant_id: str) -> list[Agent]:
+    """The agents of a tenant, by name."""
+    return list(session.scalars(select(Agent).where(Agent.tenant_id == tenant_id).order_by(Agent.name)))
+
+
+def find_agent(session: Session, tenant_id: str, name_or_id: str) -> Agent:
+    """Find an agent of the tenant. Raises Invalid, since the caller chose the name."""
+    query = select(Agent).where(Agent.tenant_id == tenant_id, or_(Agent.name == name_or_id, Agent.id == name_or_id))
+    agent = session.scalar(query)
+    if agent is None:
+        raise Invalid("unknown_agent", "there is no such agent; name one that the page offers", "agent")
+    return agent
+
+
+def agent_by_token(session: Session, token: str) -> Agent | None:
+    """Which agent holds this bearer token."""
+    return session.scalar(select(Agent).where(Agent.token_hash == hash_token(token)))
+
+
+def agents_who_may_sign(session: Session, thread_id: object, agent_id: str | None) -> list[Agent]:
+    """Whose secret a signature may have been made with: a signature does not name its maker.
+
+    The callback URL names the agent, else the thread does; if neither is known, all agents, if they are few.
+    """
+    if agent_id:
+        return list(session.scalars(select(Agent).where(Agent.id == agent_id)))
+    query = select(Agent).join(Thread, Thread.agent_id == Agent.id)
+    owners = list(session.scalars(query.where(Thread.id == str(thread_id))))
+    if owners:
+        return owners
+    few = list(session.scalars(select(Agent).limit(FEW + 1)))
+    return few if len(few) <= FEW else []

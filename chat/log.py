@@ -1,0 +1,116 @@
+"""A participant's log: gapless, ordered, the only thing that readers resume from (DESIGN 4 and 5)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from chat.models import LogEntry, Message, Participant, Run, Thread
+from chat.native import message_json, read_json, run_json, threads_json
+from realtime.cursor import Cursor
+from realtime.event import Event, Head, Page
+
+Shown = dict[str, Any]
+
+
+def new_epoch() -> str:
+    """Name one life of a log; a restored or rebuilt log gets another, so old cursors are recognised."""
+    return secrets.token_hex(4)
+
+
+def take(session: Session, participant_id: str) -> Cursor:
+    """Take the next place in the log and lock it until the commit, so that commit order is seq order.
+
+    Call it last before the inserts: whoever comes next waits here.
+    """
+    query = (
+        update(Participant)
+        .where(Participant.id == participant_id)
+        .values(head=Participant.head + 1)
+        .returning(Participant.epoch, Participant.head)
+        .execution_options(synchronize_session=False)
+    )
+    epoch, head = session.execute(query).one()
+    return Cursor(epoch, head)
+
+
+def append(session: Session, log: str, place: Cursor, entry: LogEntry, shown: Shown | None) -> None:
+    """Enter what changed at the `place` taken, and keep how it looks for those who are told after the commit."""
+    entry.participant_id, entry.seq = log, place.seq
+    session.add(entry)
+    session.flush()  # now: rows that refer to each other go in the order of the story
+    session.info.setdefault("appended", []).append((log, place.epoch, event_of(entry, shown)))
+
+
+def event_of(entry: LogEntry, shown: Shown | None) -> Event:
+    change = entry.change
+    if shown is None:  # deleted since
+        change, shown = "deleted", {"id": entry.subject_id, "thread_id": entry.thread_id}
+    data = msgspec.json.encode({**shown, "change": change})
+    return Event(entry.seq, entry.kind, entry.thread_id, msgspec.Raw(data))
+
+
+def heads(session: Session, logs: Iterable[str]) -> dict[str, Head]:
+    """Where each log stands; logs that do not exist are left out."""
+    query = select(Participant.id, Participant.epoch, Participant.head, Participant.floor)
+    rows = session.execute(query.where(Participant.id.in_(list(logs))))
+    return {log: Head(epoch, head, floor) for log, epoch, head, floor in rows}
+
+
+def after(session: Session, log: str, seq: int, limit: int) -> Page | None:
+    """Read up to `limit` events above `seq`, oldest first, each showing its subject as it is now.
+
+    None if they cannot be told without a gap: the log is gone, or what follows `seq` has been pruned.
+    """
+    head = heads(session, [log]).get(log)
+    if head is None or seq < head.floor:
+        return None
+    query = select(LogEntry).where(LogEntry.participant_id == log, LogEntry.seq > seq)
+    entries = session.scalars(query.order_by(LogEntry.seq).limit(limit)).all()
+    if entries and entries[0].seq != seq + 1:
+        return None
+    shown = look_up(session, entries)
+    return Page(head, [event_of(entry, shown.get((entry.kind, entry.subject_id))) for entry in entries])
+
+
+def look_up(session: Session, entries: Sequence[LogEntry]) -> dict[tuple[str, str], Shown]:
+    """Read the subjects of `entries` as they are now, a query or two for each kind; those deleted are missing."""
+    found: dict[tuple[str, str], Shown] = {}
+    for kind, read in SUBJECTS.items():
+        ids = {entry.subject_id for entry in entries if entry.kind == kind}
+        found.update(((kind, id), shown) for id, shown in (read(session, ids) if ids else ()))
+    return found
+
+
+Subjects = Iterable[tuple[str, Shown]]
+
+
+def messages(session: Session, ids: set[str]) -> Subjects:
+    return [(row.id, message_json(row)) for row in session.scalars(select(Message).where(Message.id.in_(ids)))]
+
+
+def runs(session: Session, ids: set[str]) -> Subjects:
+    return [(row.id, run_json(row)) for row in session.scalars(select(Run).where(Run.id.in_(ids)))]
+
+
+def threads(session: Session, ids: set[str]) -> Subjects:
+    rows = session.scalars(select(Thread).where(Thread.id.in_(ids))).all()
+    return [(shown["id"], shown) for shown in threads_json(session, rows)]
+
+
+def read_markers(session: Session, ids: set[str]) -> Subjects:
+    rows = session.scalars(select(Thread.id).where(Thread.id.in_(ids))).all()
+    return [(thread_id, read_json(session, thread_id)) for thread_id in rows]
+
+
+SUBJECTS: dict[str, Callable[[Session, set[str]], Subjects]] = {
+    "message": messages,
+    "thread": threads,
+    "run": runs,
+    "read": read_markers,
+}

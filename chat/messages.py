@@ -1,0 +1,135 @@
+"""Messages: what a person says and what an agent replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from chat import idempotency, log, runs, threads
+from chat.accounts import Viewer
+from chat.answers import Answer
+from chat.errors import Invalid
+from chat.models import LogEntry, Message, Run, Thread
+from chat.native import message_json, run_json
+from chat.text import PERSON_TEXT, check_length, storable
+
+TITLE = 60  # characters of the first message that become the thread's title
+
+
+def say(
+    session: Session,
+    viewer: Viewer,
+    thread_id: str,
+    text: str,
+    data: dict[str, Any] | None = None,
+    client_id: str | None = None,
+) -> tuple[dict[str, Any], bool]:
+    """A person says something; the question to the agent commits with it.
+
+    Returns the message as JSON and whether it is a repeat of the same client_id. Raises NotFound, Invalid for a text
+    that cannot be, Conflict for a client_id that meant something else.
+    """
+    thread = threads.fetch_own(session, viewer, thread_id)
+    check_said(text, data, client_id)
+    meaning = idempotency.meaning_of(thread_id, text, data)
+    kept = client_id and idempotency.recall(session, thread.participant_id, client_id, meaning)
+    if kept:
+        return kept, True
+    message = enter(
+        session,
+        thread,
+        author=viewer.user.name,
+        direction="incoming",
+        text=text,
+        data=data,
+        client_id=client_id,
+    )
+    shown = message_json(message)
+    if client_id:
+        idempotency.remember(session, thread.participant_id, client_id, meaning, shown)
+    if thread.title is None:
+        threads.rename(session, thread, " ".join(text.split())[:TITLE])
+    runs.start(session, thread, message)
+    return shown, False
+
+
+def reply(session: Session, thread: Thread, answer: Answer, run_id: str | None = None) -> Message:
+    """The thread's agent says something."""
+    return enter(
+        session,
+        thread,
+        author=thread.agent.name,
+        direction="outgoing",
+        kind=answer.kind,
+        text=answer.text,
+        data=answer.data,
+        run_id=run_id,
+    )
+
+
+def enter(session: Session, thread: Thread, **said: Any) -> Message:
+    place = log.take(session, thread.participant_id)
+    message = Message(thread_id=thread.id, participant_id=thread.participant_id, seq=place.seq, rev=place.seq, **said)
+    session.add(message)
+    threads.touch(thread, message)
+    session.flush()
+    entry = LogEntry(kind="message", change="created", thread_id=thread.id, subject_id=message.id)
+    log.append(session, thread.participant_id, place, entry, message_json(message))
+    return message
+
+
+def check_said(text: str, data: dict[str, Any] | None, client_id: str | None) -> None:
+    if not text.strip() and data is None:
+        raise Invalid("empty", "a message needs text or data", "text")
+    check_length(storable(text, "text"), PERSON_TEXT, "text")
+    storable(data, "data")
+    if client_id is not None and not 0 < len(client_id) <= 100:
+        raise Invalid("invalid", "client_id must have 1 to 100 characters", "client_id")
+    storable(client_id, "client_id")
+
+
+def history(
+    session: Session,
+    viewer: Viewer,
+    thread_id: str,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    """A page of a thread, oldest first, with the runs of its messages and the log's cursor, read first.
+
+    `next` is the seq to pass on as `after`, if that was given, else as `before`; None at the end. Raises NotFound.
+    """
+    thread = threads.fetch(session, viewer, thread_id)
+    cursor = threads.log_cursor(session, thread.participant_id)
+    query = select(Message).where(Message.thread_id == thread.id)
+    if before is not None:
+        query = query.where(Message.seq < before)
+    if after is not None:
+        query = query.where(Message.seq > after)
+    order = Message.seq.desc() if after is None else Message.seq
+    rows = session.scalars(query.order_by(order).limit(limit + 1)).all()
+    page, more = list(rows[:limit]), len(rows) > limit
+    following = page[-1].seq if more else None
+    if after is None:
+        page.reverse()
+    return {
+        "items": [message_json(message) for message in page],
+        "next": following,
+        "cursor": cursor,
+        "runs": runs_of(session, page),
+    }
+
+
+def runs_of(session: Session, page: list[Message]) -> list[dict[str, Any]]:
+    ids = [message.id for message in page if message.direction == "incoming"]
+    query = select(Run).where(Run.message_id.in_(ids)).order_by(Run.id)
+    return [run_json(run) for run in session.scalars(query)]
+
+
+def earlier(session: Session, message: Message, limit: int) -> list[Message]:
+    """Up to `limit` messages of the thread before this one, newest first."""
+    query = select(Message).where(Message.thread_id == message.thread_id, Message.seq < message.seq)
+    return list(session.scalars(query.order_by(Message.seq.desc()).limit(limit)))

@@ -1,0 +1,230 @@
+"""The tables: what is kept, and which rules the database itself holds (DESIGN 2 and 4).
+
+Ids are UUIDv7 text. Times end in `_at` and are Unix milliseconds by this process's clock; only a dispatch's lease,
+which several processes compare, is in the database's own time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from chat.ids import new_id, now_ms
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {int: BigInteger, str: Text, dict[str, Any]: JSON}
+
+
+def primary_id() -> Mapped[str]:
+    return mapped_column(primary_key=True, default=new_id)
+
+
+def owned_by(column: str) -> Mapped[Any]:
+    """A reference whose row goes when its owner goes."""
+    return mapped_column(ForeignKey(column, ondelete="CASCADE"), index=True)
+
+
+class Tenant(Base):
+    __tablename__ = "tenants"
+    id: Mapped[str] = primary_id()
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+
+
+class User(Base):
+    """Who may sign in. `name` is an e-mail address, lower case, unique over all tenants."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = primary_id()
+    tenant_id: Mapped[str] = owned_by("tenants.id")
+    name: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    role: Mapped[str] = mapped_column(default="member")  # member, operator or admin
+    active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+    tenant: Mapped[Tenant] = relationship(lazy="joined", innerjoin=True)
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+    id: Mapped[str] = primary_id()
+    user_id: Mapped[str] = owned_by("users.id")
+    name: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+    revoked_at: Mapped[int | None]
+
+
+class SignIn(Base):
+    """One sign-in of a user: revocable, unlike a signed cookie alone. The cookie holds the token, this row its hash."""
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = primary_id()
+    user_id: Mapped[str] = owned_by("users.id")
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+    expires_at: Mapped[int]
+    revoked_at: Mapped[int | None]
+
+
+class Participant(Base):
+    """The person on whose behalf threads exist, and the counters of that person's log."""
+
+    __tablename__ = "participants"
+    __table_args__ = (UniqueConstraint("tenant_id", "external_id"),)
+    id: Mapped[str] = primary_id()
+    tenant_id: Mapped[str] = owned_by("tenants.id")
+    external_id: Mapped[str]
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    epoch: Mapped[str]
+    head: Mapped[int] = mapped_column(default=0)
+    floor: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+
+
+class Agent(Base):
+    """Whom to ask. Its webhook secret is derived from SECRET_KEY and so stands in no row."""
+
+    __tablename__ = "agents"
+    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    id: Mapped[str] = primary_id()
+    tenant_id: Mapped[str] = owned_by("tenants.id")
+    name: Mapped[str]
+    url: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+
+
+class Thread(Base):
+    """A conversation of one participant with one agent; it never changes owner."""
+
+    __tablename__ = "threads"
+    __table_args__ = (Index(None, "participant_id", "updated_at", "id"),)
+    id: Mapped[str] = primary_id()
+    tenant_id: Mapped[str] = owned_by("tenants.id")
+    participant_id: Mapped[str] = mapped_column(ForeignKey("participants.id", ondelete="CASCADE"))
+    agent_id: Mapped[str] = owned_by("agents.id")
+    title: Mapped[str | None]
+    last_seq: Mapped[int] = mapped_column(default=0)  # the seq of the newest message
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+    updated_at: Mapped[int] = mapped_column(default=now_ms)
+    agent: Mapped[Agent] = relationship(lazy="joined", innerjoin=True)
+
+
+class Message(Base):
+    """What someone said, as a reader sees it now. `seq` is its creation, `rev` its last change."""
+
+    __tablename__ = "messages"
+    __table_args__ = (UniqueConstraint("participant_id", "seq"), Index(None, "thread_id", "seq"))
+    id: Mapped[str] = primary_id()
+    thread_id: Mapped[str] = mapped_column(ForeignKey("threads.id", ondelete="CASCADE"))
+    participant_id: Mapped[str] = mapped_column(ForeignKey("participants.id", ondelete="CASCADE"))
+    seq: Mapped[int]
+    rev: Mapped[int]
+    author: Mapped[str]
+    direction: Mapped[str]  # "incoming" from the person, "outgoing" from the agent
+    kind: Mapped[str] = mapped_column(default="chat")
+    text: Mapped[str]
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    topic: Mapped[str | None]
+    client_id: Mapped[str | None]
+    run_id: Mapped[str | None]
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+    edited_at: Mapped[int | None]
+
+
+class Run(Base):
+    """One attempt to answer. `external_id` is the agent's own name for it, `answer` a digest of what it said."""
+
+    __tablename__ = "runs"
+    __table_args__ = (UniqueConstraint("agent_id", "external_id"),)
+    id: Mapped[str] = primary_id()
+    external_id: Mapped[str]
+    participant_id: Mapped[str] = owned_by("participants.id")
+    thread_id: Mapped[str] = owned_by("threads.id")
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"))
+    message_id: Mapped[str | None] = owned_by("messages.id")
+    answer: Mapped[str | None]
+    answer_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
+    status: Mapped[str] = mapped_column(default="queued")
+    error: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    rev: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+    started_at: Mapped[int | None]
+    ended_at: Mapped[int | None]
+
+
+class LogEntry(Base):
+    """One entry of a participant's log: it names what changed and is no copy of it."""
+
+    __tablename__ = "events"
+    participant_id: Mapped[str] = mapped_column(ForeignKey("participants.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str]  # message, thread, run or read
+    change: Mapped[str]  # created, updated or deleted
+    thread_id: Mapped[str]  # no foreign key: a deleted thread leaves its events pointing at nothing
+    subject_id: Mapped[str]
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+
+
+class ReadMarker(Base):
+    __tablename__ = "read_markers"
+    thread_id: Mapped[str] = mapped_column(ForeignKey("threads.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(default=0)
+
+
+class IdempotencyKey(Base):
+    """What was answered to a key, never wider than its owner: a participant or an agent."""
+
+    __tablename__ = "idempotency_keys"
+    owner_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    meaning: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[int] = mapped_column(default=now_ms)
+
+
+class Dispatch(Base):
+    """The outbox: a run that its agent has still to be asked for, or has accepted and not yet answered.
+
+    It commits together with the message and goes when the run ends. `due_at` and the lease are in the database's time,
+    Unix seconds.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index(None, "accepted_at", "due_at"),)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    thread_id: Mapped[str] = owned_by("threads.id")
+    seq: Mapped[int]
+    due_at: Mapped[float] = mapped_column(default=0.0)
+    lease: Mapped[str | None]
+    leased_until: Mapped[float] = mapped_column(default=0.0)
+    accepted_at: Mapped[float | None]
+
+
+class Delivery(Base):
+    """One authenticated webhook call: what it was, what became of it, why."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index(None, "agent_id", "created_at"),)
+    id: Mapped[str] = primary_id()
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"))
+    thread_id: Mapped[str | None]  # as the caller wrote it; it may name nothing
+    run_id: Mapped[str | None]
+    key: Mapped[str | None]
+    bytes: Mapped[int]
+    status: Mapped[int]  # the HTTP status answered
+    outcome: Mapped[str]
+    created_at: Mapped[int] = mapped_column(default=now_ms)

@@ -1,0 +1,107 @@
+"""Every setting: its name in the environment, its default and unit, and what it does.
+
+The settings table of the README is held to this file by a test.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message says which one and what it should look like."""
+
+
+def setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Config:
+    HOST: str = setting("127.0.0.1", "address to listen on")
+    PORT: int = setting(8000, "port to listen on")
+    PUBLIC_URL: str = setting("", "how browsers and agents reach this server; `http://HOST:PORT` if empty")
+    SECRET_KEY: str = setting("", "signs sessions and derives webhook secrets; made and kept in `DATA_DIR` if empty")
+    WORKERS: int = setting(2, "gunicorn worker processes")
+    DATA_DIR: str = setting("var", "folder for the database, the broker's socket and what `bin/run` makes")
+    DATABASE_URL: str = setting("", "the store; an SQLite file in `DATA_DIR` if empty")
+    REDIS_URL: str = setting("", "a Redis or Valkey of your own; an embedded Valkey is started if empty")
+    BUS_PREFIX: str = setting("", "put before every channel name, one per deployment on a shared broker")
+    TRUSTED_PROXIES: int = setting(0, "how many proxies in front may set X-Forwarded-*")
+    STREAMS_PER_WORKER: int = setting(5000, "open streams a worker takes before it refuses softly; 0: no limit")
+    DRAIN_SECONDS: int = setting(5, "how long a stopping worker lets requests and streams end")
+    WEBHOOK_MAX_BYTES: int = setting(4 * 1024 * 1024, "largest webhook body, bytes")
+    AGENT_ALLOW: str = setting("", "exact `host:port`, comma separated, of agents on private addresses")
+    AGENT_RETRY_SECONDS: str = setting("1,5,25,120", "waits before an agent that failed is asked again, seconds")
+    AGENT_READ_SECONDS: float = setting(
+        10, "how long an agent may take to answer a dispatch; longer counts as accepted"
+    )
+    RUN_SECONDS: int = setting(600, "how long an accepted run may stay without an answer before it ends as `timeout`")
+    SESSION_DAYS: int = setting(30, "how long a sign-in lasts, days")
+    DEMO: bool = setting(False, "make the demo account and start the demo agent (`bin/run` sets it)")
+
+    @classmethod
+    def from_env(cls, environ: dict[str, str] | None = None) -> Config:
+        """Read every setting from the environment; raise ConfigError at one that cannot be used."""
+        environ = dict(os.environ) if environ is None else environ
+        hints = get_type_hints(cls)
+        given = {f.name: parse(f.name, hints[f.name], environ[f.name]) for f in fields(cls) if environ.get(f.name)}
+        return cls(**given)
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder, absolute: workers and commands may run elsewhere."""
+        return Path(__file__).parent.joinpath(self.DATA_DIR).resolve()
+
+    @property
+    def public_url(self) -> str:
+        return (self.PUBLIC_URL or f"http://{self.HOST}:{self.PORT}").rstrip("/")
+
+    @property
+    def database_url(self) -> str:
+        return self.DATABASE_URL or f"sqlite:///{self.data_dir / 'backchannel.db'}"
+
+    @property
+    def agent_allow(self) -> frozenset[str]:
+        return frozenset(part.strip() for part in self.AGENT_ALLOW.split(",") if part.strip())
+
+    @property
+    def agent_retries(self) -> tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in self.AGENT_RETRY_SECONDS.split(","))
+        except ValueError:
+            raise ConfigError("AGENT_RETRY_SECONDS must be numbers separated by commas, such as 1,5,25,120") from None
+
+    def broker_url(self) -> str:
+        """REDIS_URL, which gunicorn.conf.py sets to the embedded broker's if it was empty."""
+        return self.REDIS_URL or "redis://127.0.0.1:6379"
+
+    def secret_key(self) -> str:
+        """The key that signs sessions: SECRET_KEY, or one made at the first start and kept in DATA_DIR."""
+        if self.SECRET_KEY:
+            return self.SECRET_KEY
+        path = self.data_dir / "secret_key"
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            # O_EXCL: of two processes that start at once, one makes the key and both read it.
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(48))
+        except FileExistsError:
+            pass
+        return path.read_text()
+
+
+def parse(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        return text.lower() in ("1", "true", "yes", "on")
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ConfigError(f"{name} must be a number, not {text!r}") from None
+    if kind is not str and value < 0:
+        raise ConfigError(f"{name} must not be negative, but is {text}")
+    return value

@@ -1,0 +1,90 @@
+"""What must be there before the workers start: the database at its newest, and the demo account if wanted.
+
+A process of its own: a database driver that the master had imported would block every worker's loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from chat import accounts, agents
+from chat.models import Agent, ApiKey, User
+from chat.store import Store
+from chat.tokens import hash_token, new_token, webhook_secret
+from config import Config
+
+TENANT, USER, AGENT = "demo", "demo@example.com", "echo"
+
+
+def main() -> None:
+    settings = Config.from_env()
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    migrate(settings.database_url)
+    if settings.DEMO:
+        demo = make_demo(settings)
+        print(
+            f"\n  Backchannel   {demo['url']}\n  sign in as    {demo['user']}\n  password      {demo['password']}\n",
+            flush=True,
+        )
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the newest version of its tables."""
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+
+    alembic = AlembicConfig()
+    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    alembic.attributes["url"] = url
+    command.upgrade(alembic, "head")
+
+
+def make_demo(settings: Config) -> dict[str, str]:
+    """Make the demo's account and agent, or bring them to what demo.json says; return what it says."""
+    path = settings.data_dir / "demo.json"
+    demo = json.loads(path.read_text()) if path.exists() else new_demo()
+    demo["url"] = settings.public_url
+    Store(settings.database_url).write(lambda session: bring_in(session, settings, demo))
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(demo, file, indent=2)
+    return demo
+
+
+def new_demo() -> dict[str, str]:
+    return {
+        "url": "",
+        "tenant": TENANT,
+        "user": USER,
+        "password": secrets.token_urlsafe(9),
+        "token": new_token("key"),
+        "agent": AGENT,
+        "agent_token": new_token("agent"),
+        "webhook_secret": "",
+    }
+
+
+def bring_in(session: Session, settings: Config, demo: dict[str, str]) -> None:
+    """Make what demo.json names exist, whether the database or the file was the one kept."""
+    tenant = accounts.add_tenant(session, demo["tenant"])
+    user = session.scalar(select(User).where(User.name == demo["user"]))
+    if user is None:
+        user = accounts.add_user(session, tenant, demo["user"], accounts.hasher.hash(demo["password"]), "admin")
+    elif not accounts.password_fits(user.password_hash, demo["password"]):
+        user.password_hash = accounts.hasher.hash(demo["password"])
+    key = session.scalar(select(ApiKey).where(ApiKey.token_hash == hash_token(demo["token"])))
+    session.add(key or ApiKey(user_id=user.id, name="demo", token_hash=hash_token(demo["token"])))
+    agent = session.scalar(select(Agent).where(Agent.tenant_id == tenant.id, Agent.name == demo["agent"]))
+    agent = agent or agents.add_agent(session, tenant, demo["agent"], "http://127.0.0.1")[0]
+    agent.url = f"http://{os.environ['DEMO_AGENT']}/"
+    agent.token_hash = hash_token(demo["agent_token"])
+    demo["webhook_secret"] = webhook_secret(settings.secret_key(), agent.id)
+
+
+if __name__ == "__main__":
+    main()

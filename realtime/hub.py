@@ -1,0 +1,145 @@
+"""All tails of this worker, and the tick that bounds every loss of a hint (DESIGN 5)."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+import gevent
+from gevent.event import Event as Flag
+from gevent.lock import BoundedSemaphore
+
+from realtime.bus import Bus
+from realtime.event import Event, Head
+from realtime.stream import Stream
+from realtime.tail import After, Tail
+
+logger = logging.getLogger(__name__)
+
+TICK = 2.0  # seconds, +-20 %
+LINGER = 30.0  # seconds a log is still heard of after its last reader left
+CONFIRM = 0.5  # seconds to wait for the broker's confirmation; without it the tick brings what is missed
+REPLAYS = 4  # pages that are read for replays at once
+
+
+class Heads(Protocol):
+    """Where each of these logs stands; unknown ones are left out."""
+
+    def __call__(self, logs: Collection[str]) -> Mapping[str, Head]: ...
+
+
+Admitted = Callable[[Collection[str]], Collection[str]]
+
+
+class LogGone(LookupError):
+    """The log to be watched does not exist."""
+
+
+class Hub:
+    """The store is handed in as functions: `heads`, `after`, and `admitted`, which says whose grants still hold.
+
+    `most` is how many streams it takes; 0: no limit.
+    """
+
+    def __init__(self, bus: Bus, heads: Heads, after: After, admitted: Admitted, most: int = 0) -> None:
+        self.bus = bus
+        self.replays = BoundedSemaphore(REPLAYS)
+        self.streams: set[Stream] = set()
+        self.draining = False
+        self.after = after
+        self._most = most
+        self._heads = heads
+        self._admitted = admitted
+        self._tails: dict[str, Tail] = {}
+        self._tick_now = Flag()
+        bus.on_ring, bus.on_kick, bus.on_gap = self._heard, self.kick, self._tick_now.set
+
+    def start(self) -> None:
+        self.bus.start()
+        gevent.spawn(self._tick)
+
+    @contextmanager
+    def watch(self, log: str, stream: Stream) -> Iterator[Tail]:
+        """Join a stream to a log's tail, as far as the store is now; leave it at the end, whatever the end.
+
+        Raises LogGone, and whatever the store raises.
+        """
+        # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
+        self.bus.listen(log).wait(CONFIRM)
+        tail = self._tail(log)
+        tail.readers.add(stream)
+        self.streams.add(stream)
+        try:
+            yield tail
+        finally:
+            self.streams.discard(stream)
+            tail.readers.discard(stream)
+            tail.idle_since = time.monotonic()
+
+    @property
+    def is_full(self) -> bool:
+        return 0 < self._most <= len(self.streams)
+
+    def kick(self, grant: str) -> None:
+        """End the streams that this grant has opened."""
+        for stream in list(self.streams):
+            if stream.grant == grant:
+                stream.hang_up("auth")
+
+    def drain(self) -> None:
+        """End all streams and take no new ones: this worker is leaving."""
+        self.draining = True
+        for stream in list(self.streams):
+            stream.hang_up("drain")
+
+    def _tail(self, log: str) -> Tail:
+        before = self._tails[log].last if log in self._tails else 0
+        head = self._heads([log]).get(log)
+        if head is None:
+            raise LogGone(log)
+        if log in self._tails:
+            self._tails[log].head_is(head, before)
+        else:
+            self._tails[log] = Tail(log, head, self.after)
+        return self._tails[log]
+
+    def _heard(self, log: str, epoch: str, event: Event) -> None:
+        if tail := self._tails.get(log):
+            tail.heard(epoch, event.seq, event)
+
+    # The tick runs always: what is lost, whatever lost it, is lost for two seconds.
+
+    def _tick(self) -> None:
+        while True:
+            self._tick_now.wait(TICK * random.uniform(0.8, 1.2))
+            self._tick_now.clear()
+            for check in (self._check_heads, self._check_grants):
+                try:
+                    check()
+                except Exception:
+                    logger.exception("the tick cannot ask the store")
+
+    def _check_heads(self) -> None:
+        self._let_go()
+        before = {log: tail.last for log, tail in self._tails.items()}
+        heads = self._heads(list(before)) if before else {}
+        for log, last in before.items():
+            tail = self._tails.get(log)
+            if tail and log in heads:
+                tail.head_is(heads[log], last)
+
+    def _let_go(self) -> None:
+        now = time.monotonic()
+        for log, tail in list(self._tails.items()):
+            if not tail.readers and now - tail.idle_since > LINGER:
+                del self._tails[log]
+                self.bus.unlisten(log)
+
+    def _check_grants(self) -> None:
+        grants = {stream.grant for stream in self.streams}
+        for grant in grants.difference(self._admitted(grants) if grants else ()):
+            self.kick(grant)

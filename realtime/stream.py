@@ -1,0 +1,165 @@
+"""One open connection: its own place in a tail, a filter, and the frames that are due to it (DESIGN 5 and 7)."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from gevent.event import Event as Flag
+
+from realtime.cursor import Cursor
+from realtime.event import Event
+from realtime.frames import frame
+from realtime.tail import PAGE
+
+if TYPE_CHECKING:
+    from realtime.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+PING = 15.0  # seconds, +-20 %
+FARTHEST = 10_000  # events that a reader may be behind and still be caught up
+LIFETIME = (480.0, 600.0)  # seconds, then the stream is rotated
+RETRY = (2000, 5000)  # ms, random: a crowd must not come back at once
+
+Filter = Callable[[Event], bool]
+
+
+class Stream:
+    """What to send, and when. It writes nothing itself: whoever holds the connection drives it.
+
+    `serve` is for a WSGI server, which iterates it; a hub that owns sockets may call `pump` instead whenever `wake`
+    is called. `cursor` is what the client showed, `grant` by what it was let in.
+    """
+
+    def __init__(self, hub: Hub, log: str, grant: str, cursor: str | None, shows: Filter, conn: str) -> None:
+        self.grant = grant
+        self.pos = 0
+        self._hub = hub
+        self._log = log
+        self._shown = cursor
+        self._shows = shows
+        self._conn = conn
+        self._woken = Flag()
+        self._ending: str | None = None  # why; empty if there is nobody to tell
+        self._reset: str | None = None
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._woken.set()
+
+    def hang_up(self, reason: str = "") -> None:
+        """End the stream: with a `bye` that gives the reason, or without a word if the reader is gone."""
+        if self._ending is None:
+            self._ending = reason
+            self.wake()
+
+    def reset(self, reason: str) -> None:
+        """The log has begun anew: what the reader has cannot be continued."""
+        self._reset = reason
+        self.wake()
+
+    def serve(self) -> Iterator[bytes]:
+        """Yield one frame at a time until the stream ends. What goes wrong ends it too: the reader comes back."""
+        try:
+            with self._hub.watch(self._log, self) as self.tail:
+                yield from self._join()
+                yield from self._live()
+            if self._ending:
+                yield bye(self._ending, str(self.cursor))
+        except Exception:
+            logger.exception("stream %s of log %s broke off", self._conn, self._log)
+            yield bye("limit", self._shown if self._shown and Cursor.parse(self._shown) else None)
+
+    def _live(self) -> Iterator[bytes]:
+        rotate_at = time.monotonic() + random.uniform(*LIFETIME)
+        ping_at = next_ping()
+        while self._ending is None:
+            self._woken.clear()  # before looking: whatever comes after this look wakes us again
+            yield from self.pump()
+            self._woken.wait(max(0.0, min(ping_at, rotate_at) - time.monotonic()))
+            if time.monotonic() >= rotate_at:
+                self.hang_up("rotate")
+            elif time.monotonic() >= ping_at and self._ending is None:
+                yield self._frame("ping", {"head": str(Cursor(self.tail.epoch, self.tail.wanted))})
+                ping_at = next_ping()
+
+    def pump(self) -> Iterator[bytes]:
+        """Yield what is due until the reader has all that the tail has.
+
+        Joining, falling behind and overflow are the same case: a `pos` that is not yet `last`.
+        """
+        while self._ending is None and (self._reset is not None or self.pos < self.tail.last):
+            if self._reset is not None:
+                yield self._start_anew(self._reset)
+            elif event := self.tail.recall(self.pos + 1):
+                yield from self._pass_on(event)
+            else:
+                yield from self._replay()
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the reader is, whether or not it has been shown the events up to there."""
+        return Cursor(self.tail.epoch, self.pos)
+
+    def _join(self) -> Iterator[bytes]:
+        """Set `pos` from the cursor that the client showed and greet it; a cursor we cannot continue is reset."""
+        shown = Cursor.parse(self._shown) if self._shown else None
+        trouble = self._trouble_with(shown)
+        self.pos = shown.seq if shown and not trouble else self.tail.last
+        yield self._frame("ready", {"head": str(self.tail.cursor), "ping": PING, "conn": self._conn})
+        if trouble:
+            yield self._start_anew(trouble)
+
+    def _trouble_with(self, shown: Cursor | None) -> str | None:
+        if shown is None:
+            return "malformed" if self._shown else None
+        if shown.epoch != self.tail.epoch:
+            return "epoch"
+        if shown.seq > self.tail.wanted:
+            return "future"
+        if shown.seq < self.tail.floor:
+            return "pruned"
+        return "too_far" if self.tail.wanted - shown.seq > FARTHEST else None
+
+    def _replay(self) -> Iterator[bytes]:
+        """Send a page from the store. The slot is held while reading, never while writing: a slow reader keeps none."""
+        epoch, pos = self.tail.epoch, self.pos
+        with self._hub.replays:
+            page = self._hub.after(self._log, pos, PAGE)
+        if self._reset is not None or self.tail.epoch != epoch:
+            return
+        if page is None or page.head.epoch != epoch or not page.events:
+            self._reset = "pruned"
+            return
+        for event in page.events:
+            yield from self._pass_on(event)
+            if self._reset is not None or self._ending is not None:
+                return
+
+    def _pass_on(self, event: Event) -> Iterator[bytes]:
+        self.pos = event.seq  # also past those that the filter hides
+        if self._shows(event):
+            yield self._frame(event.kind, event.data)
+
+    def _start_anew(self, reason: str) -> bytes:
+        # No id: the page takes the new cursor from the answer of its GET, so a cut in between is seen as a reset again.
+        self._reset = None
+        self.pos = self.tail.last
+        return frame("reset", {"reason": reason, "head": str(self.tail.cursor)})
+
+    def _frame(self, event: str, data: object) -> bytes:
+        return frame(event, data, str(self.cursor))
+
+
+def bye(reason: str, cursor: str | None = None) -> bytes:
+    """The last frame of a stream: why it ends and when to come back."""
+    retry_ms = random.randint(*RETRY)
+    return frame("bye", {"reason": reason, "retry_ms": retry_ms}, cursor, retry_ms)
+
+
+def next_ping() -> float:
+    return time.monotonic() + PING * random.uniform(0.8, 1.2)
