@@ -10,7 +10,8 @@ import os
 import secrets
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from chat import accounts, agents
@@ -19,6 +20,7 @@ from chat.store import Store
 from chat.tokens import hash_token, new_token, webhook_secret
 from config import Config
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 TENANT, USER, AGENT = "demo", "demo@example.com", "echo"
 
 
@@ -36,21 +38,34 @@ def main() -> None:
 
 def migrate(url: str) -> None:
     """Bring the database to the newest version of its tables."""
+    if version(url) == max(path.name for path in MIGRATIONS.glob("versions/*.py")).partition("_")[0]:
+        return
+    # Only now: importing Alembic takes a third of a second, and most starts have nothing to migrate.
     from alembic import command
     from alembic.config import Config as AlembicConfig
 
     alembic = AlembicConfig()
-    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    alembic.set_main_option("script_location", str(MIGRATIONS))
     alembic.attributes["url"] = url
     command.upgrade(alembic, "head")
+
+
+def version(url: str) -> str | None:
+    """The version of the database's tables; None if it has none yet."""
+    try:
+        with create_engine(url).connect() as connection:
+            return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except OperationalError:
+        return None
 
 
 def make_demo(settings: Config) -> dict[str, str]:
     """Make the demo's account and agent, or bring them to what demo.json says; return what it says."""
     path = settings.data_dir / "demo.json"
-    demo = json.loads(path.read_text()) if path.exists() else new_demo()
-    demo["url"] = settings.public_url
-    Store(settings.database_url).write(lambda session: bring_in(session, settings, demo))
+    kept = json.loads(path.read_text()) if path.exists() else None
+    demo = {**(kept or new_demo()), "url": settings.public_url}
+    password_hash = None if kept else accounts.hasher.hash(demo["password"])
+    Store(settings.database_url).write(lambda session: bring_in(session, settings, demo, password_hash))
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(demo, file, indent=2)
     return demo
@@ -69,14 +84,15 @@ def new_demo() -> dict[str, str]:
     }
 
 
-def bring_in(session: Session, settings: Config, demo: dict[str, str]) -> None:
-    """Make what demo.json names exist, whether the database or the file was the one kept."""
+def bring_in(session: Session, settings: Config, demo: dict[str, str], password_hash: str | None) -> None:
+    """Make what demo.json names exist; with a `password_hash`, which a new file needs, also where the user was kept."""
     tenant = accounts.add_tenant(session, demo["tenant"])
     user = session.scalar(select(User).where(User.name == demo["user"]))
     if user is None:
-        user = accounts.add_user(session, tenant, demo["user"], accounts.hasher.hash(demo["password"]), "admin")
-    elif not accounts.password_fits(user.password_hash, demo["password"]):
-        user.password_hash = accounts.hasher.hash(demo["password"])
+        password_hash = password_hash or accounts.hasher.hash(demo["password"])
+        user = accounts.add_user(session, tenant, demo["user"], password_hash, "admin")
+    elif password_hash:
+        user.password_hash = password_hash
     key = session.scalar(select(ApiKey).where(ApiKey.token_hash == hash_token(demo["token"])))
     session.add(key or ApiKey(user_id=user.id, name="demo", token_hash=hash_token(demo["token"])))
     agent = session.scalar(select(Agent).where(Agent.tenant_id == tenant.id, Agent.name == demo["agent"]))

@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 
-# What we call, and the Debian package that brings it.
-PACKAGES = {"chromium": "chromium", "node": "nodejs"}
+# What we call, and the Debian packages that bring it. Chromium without a font draws empty boxes.
+PACKAGES = {"chromium": ["chromium", "fonts-liberation"], "node": ["nodejs"]}
 
 
 def ensure(*programs: str) -> None:
     """Make sure that the programs are on PATH; exits with a hint when they cannot be installed."""
-    packages = [PACKAGES[program] for program in programs if not shutil.which(program)]
+    packages = [package for program in programs if not shutil.which(program) for package in PACKAGES[program]]
     if packages:
         _install(packages)
 

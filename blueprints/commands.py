@@ -9,7 +9,7 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from blueprints.parts import settings, store
+from blueprints.parts import secret_key, store
 from chat import accounts, agents
 from chat.errors import ChatError
 from chat.tokens import webhook_secret
@@ -58,7 +58,7 @@ def add_agent(name: str, url: str, tenant: str) -> None:
     """Add an agent that is asked at URL; print its token, this once, and its webhook secret."""
     agent, token = do(lambda s: agents.add_agent(s, accounts.add_tenant(s, tenant), name, url))
     click.echo(f"agent_id        {agent.id}\nagent_token     {token}")
-    click.echo(f"webhook_secret  {webhook_secret(settings().secret_key(), agent.id)}")
+    click.echo(f"webhook_secret  {webhook_secret(secret_key(), agent.id)}")
 
 
 def do(work: Callable[[Session], T]) -> T:

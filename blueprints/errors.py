@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from chat.errors import ChatError
 from chat.store import StoreAway
 
-PAGES = ("pages", "sessions")
+PAGES = ("pages.home", "pages.chat", "sessions.login_form", "sessions.login", "sessions.logout", "static")
 
 
 def register(app: Flask) -> None:
@@ -23,14 +23,17 @@ def of_chat(error: ChatError) -> ResponseReturnValue:
 
 
 def of_store(_error: StoreAway) -> ResponseReturnValue:
-    body = answer(503, "unavailable", "the store cannot be reached just now; nothing was changed, try again")
-    return body, {"Retry-After": "1"}  # type: ignore[return-value]
+    response = make_response(answer(503, "unavailable", "the store is away; nothing was changed, try again"))
+    response.headers["Retry-After"] = "1"
+    return response
 
 
 def of_http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     code = error.name.lower().replace(" ", "_")
-    return answer(status, code, error.description or error.name)
+    response = make_response(answer(status, code, error.description or error.name))
+    response.headers.extend(header for header in error.get_headers() if header[0] != "Content-Type")  # Allow, for one
+    return response
 
 
 def answer(status: int, code: str, message: str, field: str | None = None) -> ResponseReturnValue:
@@ -42,6 +45,6 @@ def answer(status: int, code: str, message: str, field: str | None = None) -> Re
 
 def wants_page() -> bool:
     """A person in a browser: on a page's path, or lost on one that is nobody's."""
-    if request.blueprint not in (*PAGES, None) or request.is_json:
+    if request.endpoint not in (*PAGES, None) or request.is_json:
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"

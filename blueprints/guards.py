@@ -73,8 +73,9 @@ def everyone() -> None:
 
 
 def same_site() -> None:
-    """An open door for this site's pages and for programs, not for other sites' pages."""
-    refuse_cross_site()
+    """An open door; only what changes something must come from this site's own pages, or from a program."""
+    if request.method not in SAFE:
+        refuse_cross_site()
 
 
 def signed_in() -> None:

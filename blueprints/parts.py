@@ -22,6 +22,11 @@ def settings() -> Config:
     return current_app.extensions["settings"]  # type: ignore[no-any-return]
 
 
+def secret_key() -> str:
+    """What signs sessions and derives webhook secrets."""
+    return current_app.config["SECRET_KEY"]  # type: ignore[no-any-return]
+
+
 def passwords() -> ThreadPool:
     """The threads that hash passwords, off the loop."""
     return current_app.extensions["passwords"]  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from chat.errors import Invalid
 from chat.text import convert, parse_json
@@ -14,7 +15,16 @@ T = TypeVar("T")
 
 def json_body(shape: type[T]) -> T:
     """The body as a msgspec Struct. Raises Invalid that names the field."""
-    return convert(parse_json(request.get_data()), shape)
+    return convert(parse_json(whole_body()), shape)
+
+
+def whole_body() -> bytes:
+    """The raw bytes. Raises RequestEntityTooLarge."""
+    body = request.get_data(cache=False)
+    # Without Content-Length werkzeug cuts the body off at the limit and says nothing (LimitedStream.readall).
+    if request.content_length is None and len(body) >= (request.max_content_length or float("inf")):
+        raise RequestEntityTooLarge
+    return body
 
 
 def query_int(name: str, least: int = 0, most: int = 10**15) -> int | None:

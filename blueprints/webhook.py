@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 
 from flask import Blueprint, jsonify, request
@@ -10,7 +11,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from blueprints.guards import bearer_token
-from blueprints.parts import settings, store
+from blueprints.parts import secret_key, settings, store
+from blueprints.requests import whole_body
 from chat import agents, deliveries, signatures
 from chat.deliveries import Receipt
 from chat.errors import ChatError
@@ -64,9 +66,9 @@ def respond(receipt: Receipt) -> ResponseReturnValue:
 
 def read_body() -> bytes | None:
     """The raw bytes, which the signature is over; None if they are too many."""
-    request.max_content_length = settings().WEBHOOK_MAX_BYTES or None
+    request.max_content_length = settings().WEBHOOK_MAX_BYTES or sys.maxsize
     try:
-        return request.get_data(cache=False)
+        return whole_body()
     except RequestEntityTooLarge:
         return None
 
@@ -74,10 +76,10 @@ def read_body() -> bytes | None:
 def too_large() -> ResponseReturnValue:
     """An unread body cannot prove a signature, so only a bearer's call is known to be an agent's and entered."""
     agent = agent_by_bearer()
+    error, size = TooLarge(), request.content_length or 0
     if agent is None:
-        raise TooLarge
-    size = request.content_length or 0
-    return respond(store().write(lambda s: deliveries.refuse(s, agent, TooLarge(), size)))
+        raise error
+    return respond(store().write(lambda s: deliveries.refuse(s, agent, error, size)))
 
 
 def agent_by_bearer() -> Agent | None:
@@ -91,7 +93,7 @@ def agent_by_signature(body: bytes) -> Agent | None:
         return None
     thread_id, named = thread_of(body), request.args.get("agent")
     for agent in store().peek(lambda s: agents.agents_who_may_sign(s, thread_id, named)):
-        secret = webhook_secret(settings().secret_key(), agent.id)
+        secret = webhook_secret(secret_key(), agent.id)
         if signatures.verify(secret, request.headers, body, time.time()):
             return agent
     return None

@@ -91,9 +91,9 @@ def read_langgraph(body: LangGraphBody) -> Answer:
             return finished(body.thread_id, run_id, last_ai_text(body.values))
         case "interrupted":
             question = interrupt_text(body.values) or "The agent stopped and waits for a decision."
-            return Answer(body.thread_id, run_id, "waiting", text=clean(question), kind="notice")
+            return Answer(body.thread_id, run_id, "waiting", text=question, kind="notice")
         case "error":
-            return Answer(body.thread_id, run_id, "error", error=clean(error_text(body)))
+            return Answer(body.thread_id, run_id, "error", error=error_text(body))
         case "timeout":
             return Answer(body.thread_id, run_id, "timeout", error="The agent did not finish in time.")
         case _:
@@ -156,5 +156,10 @@ def as_text(value: Any) -> str:
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         value = value["message"]
     if value is None or isinstance(value, str):
-        return (value or "")[:AGENT_TEXT]
-    return msgspec.json.encode(value).decode()[:AGENT_TEXT]
+        return cut(value or "")
+    return cut(msgspec.json.encode(value).decode())
+
+
+def cut(text: str) -> str:
+    """As much of the text as an agent may say, in whole characters."""
+    return clean(text).encode()[:AGENT_TEXT].decode(errors="ignore")

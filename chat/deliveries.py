@@ -12,6 +12,7 @@ from chat.answers import Answer, read_answer
 from chat.errors import ChatError, Conflict, Invalid
 from chat.ids import now_ms
 from chat.models import Agent, Delivery, Message, Run, Thread
+from chat.store import put
 from chat.text import parse_json, storable
 from chat.threads import not_found
 
@@ -37,13 +38,13 @@ def receive(session: Session, agent: Agent, body: bytes, key: str | None) -> Rec
         receipt = refusal(error)
         delivery.outcome = error.code
     delivery.status = receipt.status
-    session.add(delivery)
+    put(session, delivery)
     return receipt
 
 
 def refuse(session: Session, agent: Agent, error: ChatError, size: int) -> Receipt:
     """Enter a call in the ledger that was refused unread."""
-    session.add(Delivery(agent_id=agent.id, bytes=size, status=error.status, outcome=error.code))
+    put(session, Delivery(agent_id=agent.id, bytes=size, status=error.status, outcome=error.code))
     return refusal(error)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from chat.errors import Conflict
 from chat.models import IdempotencyKey
+from chat.store import put
 
 
 def meaning_of(*parts: Any) -> str:
@@ -32,5 +33,4 @@ def recall(session: Session, owner_id: str, key: str, meaning: str) -> dict[str,
 
 def remember(session: Session, owner_id: str, key: str, meaning: str, body: dict[str, Any]) -> None:
     """Keep the answer. The primary key refuses a second writer, whose transaction then runs again and recalls."""
-    session.add(IdempotencyKey(owner_id=owner_id, key=key, meaning=meaning, body=body))
-    session.flush()
+    put(session, IdempotencyKey(owner_id=owner_id, key=key, meaning=meaning, body=body))

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from chat.models import LogEntry, Message, Participant, Run, Thread
 from chat.native import message_json, read_json, run_json, threads_json
+from chat.store import put
 from realtime.cursor import Cursor
 from realtime.event import Event, Head, Page
 
@@ -42,8 +43,7 @@ def take(session: Session, participant_id: str) -> Cursor:
 def append(session: Session, log: str, place: Cursor, entry: LogEntry, shown: Shown | None) -> None:
     """Enter what changed at the `place` taken, and keep how it looks for those who are told after the commit."""
     entry.participant_id, entry.seq = log, place.seq
-    session.add(entry)
-    session.flush()  # now: rows that refer to each other go in the order of the story
+    put(session, entry)
     session.info.setdefault("appended", []).append((log, place.epoch, event_of(entry, shown)))
 
 

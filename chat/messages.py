@@ -13,6 +13,7 @@ from chat.answers import Answer
 from chat.errors import Invalid
 from chat.models import LogEntry, Message, Run, Thread
 from chat.native import message_json, run_json
+from chat.store import put
 from chat.text import PERSON_TEXT, check_length, storable
 
 TITLE = 60  # characters of the first message that become the thread's title
@@ -49,7 +50,7 @@ def say(
     shown = message_json(message)
     if client_id:
         idempotency.remember(session, thread.participant_id, client_id, meaning, shown)
-    if thread.title is None:
+    if thread.title is None and text.strip():
         threads.rename(session, thread, " ".join(text.split())[:TITLE])
     runs.start(session, thread, message)
     return shown, False
@@ -72,9 +73,8 @@ def reply(session: Session, thread: Thread, answer: Answer, run_id: str | None =
 def enter(session: Session, thread: Thread, **said: Any) -> Message:
     place = log.take(session, thread.participant_id)
     message = Message(thread_id=thread.id, participant_id=thread.participant_id, seq=place.seq, rev=place.seq, **said)
-    session.add(message)
-    threads.touch(thread, message)
-    session.flush()
+    put(session, message)
+    threads.touch(session, thread, message)
     entry = LogEntry(kind="message", change="created", thread_id=thread.id, subject_id=message.id)
     log.append(session, thread.participant_id, place, entry, message_json(message))
     return message

@@ -6,9 +6,9 @@ which several processes compare, is in the database's own time.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from chat.ids import new_id, now_ms
@@ -24,6 +24,20 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar = {int: BigInteger, str: Text, dict[str, Any]: JSON}
+
+    def __init__(self, **values: Any) -> None:
+        """Apply defaults at birth, not when the row is written: a row is shown to its readers before."""
+        for column in self.__table__.columns:
+            if column.default is not None and column.key not in values:
+                default = column.default.arg
+                values[column.key] = default(None) if callable(default) else default
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def table(cls) -> Table:
+        """The table itself, for statements that go past the unit of work."""
+        return cast(Table, cls.__table__)
 
 
 def primary_id() -> Mapped[str]:

@@ -12,6 +12,7 @@ from chat.errors import Conflict
 from chat.ids import new_id, now_ms
 from chat.models import Agent, Dispatch, LogEntry, Message, Run, Thread
 from chat.native import run_json
+from chat.store import put
 
 FAILED = ("error", "timeout", "lost", "stopped")
 
@@ -29,7 +30,7 @@ def start(session: Session, thread: Thread, message: Message | None, external_id
     session.add(run)
     session.flush()
     if external_id is None:
-        session.add(Dispatch(run_id=run.id, thread_id=thread.id, seq=place.seq))
+        put(session, Dispatch(run_id=run.id, thread_id=thread.id, seq=place.seq))
     entry = LogEntry(kind="run", change="created", thread_id=thread.id, subject_id=run.id)
     log.append(session, thread.participant_id, place, entry, run_json(run))
     return run

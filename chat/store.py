@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import msgspec
 from gevent.threadpool import ThreadPool
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, configure_mappers
 
+from chat.models import Base
 from realtime.event import Event
 
 T = TypeVar("T")
@@ -76,7 +77,13 @@ class Store:
 
     @cached_property
     def _loop_engine(self) -> Engine:
-        return sqlite(self._url, begin="BEGIN")
+        return sqlite(self._url, begin="BEGIN", wait=0.1)
+
+
+def put(session: Session, row: Base) -> None:
+    """Insert a row that nobody will change in this transaction: at once, at a third of the unit of work's cost."""
+    table = row.table()
+    session.execute(insert(table), {column.key: getattr(row, column.key) for column in table.columns})
 
 
 class Lane:
@@ -117,7 +124,7 @@ def transact(engine: Engine, work: Work[T]) -> tuple[T, Committed]:
         raise StoreAway(str(error.orig)) from error
 
 
-def sqlite(url: str, begin: str) -> Engine:
+def sqlite(url: str, begin: str, wait: float = WAIT) -> Engine:
     """An engine for one thread: WAL, durable commits, and transactions begun by `begin`, not by the driver."""
     engine = create_engine(
         url,
@@ -126,7 +133,7 @@ def sqlite(url: str, begin: str) -> Engine:
         hide_parameters=True,  # message text never in a traceback
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
-        connect_args={"isolation_level": None, "timeout": WAIT, "check_same_thread": False},
+        connect_args={"isolation_level": None, "timeout": wait, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select, tuple_
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from chat import log
 from chat.accounts import Viewer
 from chat.agents import find_agent
 from chat.errors import Invalid, NotFound
-from chat.ids import now_ms
 from chat.models import LogEntry, Message, Participant, ReadMarker, Thread
 from chat.native import read_json, threads_json
 
@@ -117,6 +117,9 @@ def mark_read(session: Session, viewer: Viewer, thread_id: str, seq: int) -> dic
     return read_json(session, thread.id)
 
 
-def touch(thread: Thread, message: Message) -> None:
+def touch(session: Session, thread: Thread, message: Message) -> None:
     """Note the thread's newest message, which moves it up in the list."""
-    thread.last_seq, thread.updated_at = message.seq, now_ms()
+    newest = {"last_seq": message.seq, "updated_at": message.created_at}
+    session.execute(update(Thread.table()).where(Thread.id == thread.id), newest)
+    for name, value in newest.items():
+        set_committed_value(thread, name, value)  # known, and written already

@@ -68,11 +68,11 @@ class Hub:
 
         Raises LogGone, and whatever the store raises.
         """
-        # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
-        self.bus.listen(log).wait(CONFIRM)
-        tail = self._tail(log)
+        tail = self._join(log)
         tail.readers.add(stream)
         self.streams.add(stream)
+        if self.draining:  # since it was let in
+            stream.hang_up("drain")
         try:
             yield tail
         finally:
@@ -95,6 +95,18 @@ class Hub:
         self.draining = True
         for stream in list(self.streams):
             stream.hang_up("drain")
+
+    def _join(self, log: str) -> Tail:
+        # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
+        self.bus.listen(log).wait(CONFIRM)
+        try:
+            tail = self._tail(log)
+        except Exception:
+            if log not in self._tails:
+                self.bus.unlisten(log)
+            raise
+        self.bus.listen(log)  # again, if another let the log go while we waited
+        return tail
 
     def _tail(self, log: str) -> Tail:
         before = self._tails[log].last if log in self._tails else 0

@@ -37,7 +37,7 @@ class Stream:
 
     def __init__(self, hub: Hub, log: str, grant: str, cursor: str | None, shows: Filter, conn: str) -> None:
         self.grant = grant
-        self.pos = 0
+        self.cursor: Cursor | None = None  # where the reader is; None before it has joined
         self._hub = hub
         self._log = log
         self._shown = cursor
@@ -69,10 +69,10 @@ class Stream:
                 yield from self._join()
                 yield from self._live()
             if self._ending:
-                yield bye(self._ending, str(self.cursor))
+                yield bye(self._ending, self._last_known)
         except Exception:
             logger.exception("stream %s of log %s broke off", self._conn, self._log)
-            yield bye("limit", self._shown if self._shown and Cursor.parse(self._shown) else None)
+            yield bye("limit", self._last_known)
 
     def _live(self) -> Iterator[bytes]:
         rotate_at = time.monotonic() + random.uniform(*LIFETIME)
@@ -101,16 +101,22 @@ class Stream:
                 yield from self._replay()
 
     @property
-    def cursor(self) -> Cursor:
-        """Where the reader is, whether or not it has been shown the events up to there."""
-        return Cursor(self.tail.epoch, self.pos)
+    def pos(self) -> int:
+        """The seq up to which the reader has been served, whether or not the filter has shown it all of them."""
+        return self.cursor.seq if self.cursor else 0
+
+    @property
+    def epoch(self) -> str:
+        """The life of the log that the reader knows; the tail may be in another already."""
+        return self.cursor.epoch if self.cursor else ""
 
     def _join(self) -> Iterator[bytes]:
         """Set `pos` from the cursor that the client showed and greet it; a cursor we cannot continue is reset."""
         shown = Cursor.parse(self._shown) if self._shown else None
         trouble = self._trouble_with(shown)
-        self.pos = shown.seq if shown and not trouble else self.tail.last
-        yield self._frame("ready", {"head": str(self.tail.cursor), "ping": PING, "conn": self._conn})
+        self.cursor = shown if shown and not trouble else self.tail.cursor
+        ready = {"head": str(self.tail.cursor), "ping": PING, "conn": self._conn}
+        yield frame("ready", ready, None if trouble else str(self.cursor))
         if trouble:
             yield self._start_anew(trouble)
 
@@ -121,18 +127,15 @@ class Stream:
             return "epoch"
         if shown.seq > self.tail.wanted:
             return "future"
-        if shown.seq < self.tail.floor:
-            return "pruned"
         return "too_far" if self.tail.wanted - shown.seq > FARTHEST else None
 
     def _replay(self) -> Iterator[bytes]:
         """Send a page from the store. The slot is held while reading, never while writing: a slow reader keeps none."""
-        epoch, pos = self.tail.epoch, self.pos
         with self._hub.replays:
-            page = self._hub.after(self._log, pos, PAGE)
-        if self._reset is not None or self.tail.epoch != epoch:
+            page = self._hub.after(self._log, self.pos, PAGE)
+        if self._reset is not None:
             return
-        if page is None or page.head.epoch != epoch or not page.events:
+        if page is None or page.head.epoch != self.epoch or not page.events:
             self._reset = "pruned"
             return
         for event in page.events:
@@ -141,15 +144,21 @@ class Stream:
                 return
 
     def _pass_on(self, event: Event) -> Iterator[bytes]:
-        self.pos = event.seq  # also past those that the filter hides
+        self.cursor = Cursor(self.epoch, event.seq)  # also past those that the filter hides
         if self._shows(event):
             yield self._frame(event.kind, event.data)
 
     def _start_anew(self, reason: str) -> bytes:
         # No id: the page takes the new cursor from the answer of its GET, so a cut in between is seen as a reset again.
         self._reset = None
-        self.pos = self.tail.last
+        self.cursor = self.tail.cursor
         return frame("reset", {"reason": reason, "head": str(self.tail.cursor)})
+
+    @property
+    def _last_known(self) -> str | None:
+        """The reader's cursor, for its last frame: an older one would bring it back too far, so doubling events."""
+        cursor = self.cursor or Cursor.parse(self._shown or "")
+        return str(cursor) if cursor else None
 
     def _frame(self, event: str, data: object) -> bytes:
         return frame(event, data, str(self.cursor))

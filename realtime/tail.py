@@ -85,7 +85,7 @@ class Tail:
             reader.reset(reason)
 
     def _start_at(self, head: Head) -> None:
-        self.epoch, self.last, self.wanted, self.floor = head.epoch, head.seq, head.seq, head.floor
+        self.epoch, self.last, self.wanted = head.epoch, head.seq, head.seq
         self._recent: deque[Event] = deque()
         self._recent_bytes = 0
 
