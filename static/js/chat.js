@@ -1,0 +1,162 @@
+/** The chat page: what is received goes into the store, what the store holds is drawn, what the person does is sent. */
+import { api } from "./api.js"
+import { AgentChoice } from "./draw/agents.js"
+import { Announcer } from "./draw/announcer.js"
+import { Composer } from "./draw/composer.js"
+import { ConnectionStatus } from "./draw/connection.js"
+import { Conversation } from "./draw/conversation.js"
+import { ConfirmDelete, SignIn } from "./draw/dialogs.js"
+import { Drawer } from "./draw/drawer.js"
+import { ThreadList, titleOf } from "./draw/threads.js"
+import { drawTitle } from "./draw/title.js"
+import { Drafts } from "./drafts.js"
+import { History } from "./history.js"
+import { initial } from "./interpret/state.js"
+import { unreadIn } from "./interpret/threads.js"
+import { visible } from "./interpret/rooms.js"
+import { goTo, keepAddress, threadInAddress } from "./places.js"
+import { Reader } from "./reader.js"
+import { Connection } from "./receive/connection.js"
+import { listenForWakes } from "./receive/wakes.js"
+import { Sender } from "./sender.js"
+import { Session } from "./session.js"
+import { Store } from "./store.js"
+import { uuid } from "./uuid.js"
+
+const MINUTE_MS = 60_000
+const page = uuid()
+const snapshot = JSON.parse(document.getElementById("state").textContent)
+const { user, agents, limits } = snapshot
+
+const store = new Store(initial(snapshot), draw)
+const session = new Session({ api, user, onStranger: () => location.assign("/") })
+const connection = new Connection({
+  cursor: snapshot.cursor,
+  open: cursor => new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page, focus: store.state.open ?? "" })}`),
+  probe: () => session.probe(),
+  resync: () => past.resync(),
+  onEvent: hear,
+  onStatus: connectionChanged,
+})
+const past = new History({ api, store, onRefused: () => connection.ask() })
+const sender = new Sender({ api, store, onRefused: () => connection.ask(), onStarted: started })
+const reader = new Reader(api)
+const drafts = new Drafts(user)
+
+const threadList = new ThreadList({ onChoose: show, onMore: () => past.moreThreads() })
+const conversation = new Conversation({
+  onRetry: (kind, client_id) => kind === "run" ? askAgain() : sender.retry(client_id),
+  onDiscard: client_id => sender.discard(client_id),
+  onOlder: () => past.older(),
+  onReload: () => past.load(),
+  onEnd: markRead,
+  onDelete: askToDelete,
+})
+const agentChoice = new AgentChoice(agents)
+const composer = new Composer({ drafts, limit: limits.text, onSay: text => sender.say(text, agentChoice.chosen) })
+const connectionStatus = new ConnectionStatus({ onRetry: () => connection.connect(), onSignIn: () => signIn.open() })
+const signIn = new SignIn(signInAgain)
+const confirmDelete = new ConfirmDelete({ onDeleted: () => composer.focus() })
+const announcer = new Announcer()
+const drawer = new Drawer()
+
+function draw() {
+  markRead() // before drawing, so that what is read as it comes never looks unread
+  const { state } = store
+  keepAddress(state)
+  threadList.draw(state)
+  conversation.draw(state)
+  composer.draw(state)
+  drawTitle(state)
+}
+
+function hear({ name, seq, data }) {
+  const before = store.state
+  store.dispatch({ type: "event", name, seq, data })
+  if (name === "message") announce(before, data)
+  if (name === "message" && data.change !== "deleted" && !store.state.threads.has(data.thread_id)) past.newThreads()
+}
+
+function announce(before, message) {
+  const isNews = message.change === "created" && message.direction === "outgoing" && message.thread_id === before.open
+  if (isNews && !before.rooms.get(before.open).messages.has(message.id)) {
+    announcer.say(`${before.threads.get(before.open).agent.name}: ${message.text}`)
+  }
+}
+
+function connectionChanged(status) {
+  connectionStatus.draw(status)
+  if (status.state === "signed_out") signIn.open()
+  if (status.state === "connected") resume()
+}
+
+/** Do what could not be done: the session may have been renewed here or in another tab. */
+function resume() {
+  signIn.close()
+  past.load()
+  sender.resume()
+}
+
+function show(thread_id) {
+  goTo(thread_id)
+  store.dispatch({ type: "opened", thread_id })
+  drawer.close()
+  composer.draw(store.state)
+  composer.focus()
+  past.load()
+}
+
+/** The first message made a thread: go there if the person is still where they wrote it. */
+function started(thread) {
+  if (store.state.open !== null) return
+  drafts.move(null, thread.id)
+  show(thread.id)
+}
+
+async function askAgain() {
+  const { open } = store.state
+  try {
+    const run = await api.retry(open)
+    store.dispatch({ type: "event", name: "run", seq: run.rev, data: { ...run, change: "created" } })
+  } catch (error) {
+    if (error.status === 401) connection.ask()
+    store.dispatch({ type: "noted", text: error.message })
+  }
+}
+
+function askToDelete() {
+  const thread = store.state.threads.get(store.state.open)
+  confirmDelete.ask(titleOf(thread), async () => {
+    await api.deleteThread(thread.id)
+    store.dispatch({ type: "deleted", thread_id: thread.id })
+  })
+}
+
+async function signInAgain(name, password) {
+  await session.signIn(name, password)
+  signIn.close()
+  composer.focus()
+  connection.resume()
+}
+
+/** What comes into view of a person who looks is read. */
+function markRead() {
+  const { open, threads, rooms } = store.state
+  const seq = rooms.get(open)?.loaded && visible(rooms.get(open)).at(-1)?.seq
+  if (document.hidden || !seq || !unreadIn(threads.get(open)) || !conversation.followed) return
+  reader.saw(open, seq)
+  store.dispatch({ type: "seen", thread_id: open, seq })
+}
+
+addEventListener("popstate", () => {
+  const thread_id = threadInAddress()
+  if (thread_id && !store.state.threads.has(thread_id)) location.reload()
+  else show(thread_id)
+})
+document.addEventListener("visibilitychange", () => store.drawSoon())
+setInterval(() => store.drawSoon(), MINUTE_MS) // "Today" ends at midnight
+
+draw()
+composer.focus()
+listenForWakes(connection)
+connection.connect()

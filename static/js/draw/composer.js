@@ -1,0 +1,87 @@
+/** Where a message is written. Keeps a draft for each thread; says how much room is left when there is little. */
+const NEARLY = 0.9
+
+export class Composer {
+  #form = document.getElementById("composer")
+  #text = document.getElementById("message-text")
+  #count = document.getElementById("composer-count")
+  #send = document.querySelector("#composer .send")
+  #drafts
+  #limit
+  #onSay
+  #thread
+
+  /** `limit` is counted in characters as the server counts them: code points. */
+  constructor({ drafts, limit, onSay }) {
+    this.#drafts = drafts
+    this.#limit = limit
+    this.#onSay = onSay
+    this.#text.addEventListener("input", () => this.#typed())
+    this.#text.addEventListener("keydown", event => this.#key(event))
+    this.#form.addEventListener("submit", event => {
+      event.preventDefault()
+      this.#submit()
+    })
+  }
+
+  /** Show the draft of the thread that is open now. What was typed in one that is gone begins a new one. */
+  draw(state) {
+    if (this.#thread === state.open) return
+    if (state.gone.has(this.#thread)) this.#drafts.move(this.#thread, null)
+    this.#thread = state.open
+    this.#fill(this.#drafts.of(state.open))
+  }
+
+  focus() {
+    this.#text.focus({ preventScroll: true })
+  }
+
+  #typed() {
+    this.#drafts.keep(this.#thread, this.#text.value)
+    this.#measure()
+  }
+
+  /** While an input method composes, Enter takes a word; Safari tells so only by the key code 229. */
+  #key(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return
+    event.preventDefault()
+    this.#submit()
+  }
+
+  #submit() {
+    const text = this.#text.value.trim()
+    if (!text || this.#left() < 0) return
+    const thread = this.#thread
+    this.#fill("")
+    this.#drafts.keep(thread, "")
+    this.#onSay(text)
+    this.focus()
+  }
+
+  #fill(text) {
+    this.#text.value = text
+    this.#measure()
+  }
+
+  #measure() {
+    this.#grow()
+    const left = this.#left()
+    this.#count.hidden = left > this.#limit * (1 - NEARLY)
+    this.#count.textContent = left < 0 ? `${characters(-left)} too many` : `${characters(left)} left`
+    this.#form.dataset.over = left < 0
+    this.#send.disabled = left < 0 || !this.#text.value.trim()
+  }
+
+  #grow() {
+    this.#text.style.height = "auto"
+    this.#text.style.height = `${this.#text.scrollHeight}px`
+  }
+
+  #left() {
+    return this.#limit - [...this.#text.value.trim()].length
+  }
+}
+
+function characters(number) {
+  return `${number.toLocaleString("en")} ${number === 1 ? "character" : "characters"}`
+}

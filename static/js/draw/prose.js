@@ -1,0 +1,48 @@
+/** Puts what was said into its place: a person's words as they were typed, an agent's as Markdown, data as JSON. */
+import { renderMarkdown } from "./markdown.js"
+import { fromTemplate, part } from "./template.js"
+
+export function fillTyped(body, text) {
+  body.textContent = text
+}
+
+export function fillProse(body, text) {
+  body.replaceChildren(renderMarkdown(text))
+  for (const block of body.querySelectorAll("pre")) frameCode(block)
+  for (const table of body.querySelectorAll("table")) frameTable(table)
+}
+
+export function fillData(body, data) {
+  const code = document.createElement("code")
+  code.textContent = JSON.stringify(data, null, 2)
+  const block = document.createElement("pre")
+  block.append(code)
+  body.append(block)
+  frameCode(block)
+}
+
+/** A bar with the language and a button to copy. What scrolls sideways must be reachable with the keyboard too. */
+function frameCode(block) {
+  const frame = fromTemplate("code-template")
+  block.replaceWith(frame)
+  block.tabIndex = 0
+  frame.append(block)
+  part(frame, "language").textContent = /language-(\S+)/.exec(block.firstElementChild?.className)?.[1] ?? ""
+  const copy = part(frame, "copy")
+  copy.hidden = !navigator.clipboard // plain http to another machine
+  copy.addEventListener("click", () => copyText(copy, block.textContent))
+}
+
+async function copyText(button, text) {
+  await navigator.clipboard.writeText(text)
+  button.textContent = "Copied"
+  setTimeout(() => { button.textContent = "Copy" }, 2_000)
+}
+
+function frameTable(table) {
+  const frame = document.createElement("div")
+  frame.className = "table-frame"
+  frame.tabIndex = 0
+  table.replaceWith(frame)
+  frame.append(table)
+}

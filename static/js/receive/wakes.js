@@ -1,0 +1,17 @@
+/** Tells a connection what the browser knows: the network came or went, the page is looked at, left or woken. */
+const HIDDEN_MS = 30_000
+
+export function listenForWakes(connection) {
+  let leaving = null
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(leaving)
+    if (document.hidden) leaving = setTimeout(() => connection.rest(), HIDDEN_MS)
+    else connection.wake()
+  })
+  // An open stream keeps a page out of the back/forward cache, and a page taken from there has a dead one.
+  addEventListener("pagehide", () => connection.rest())
+  addEventListener("pageshow", event => event.persisted && connection.wake())
+  addEventListener("online", () => connection.wake())
+  addEventListener("offline", () => connection.offline())
+}

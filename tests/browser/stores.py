@@ -1,0 +1,10 @@
+"""The store of a running server, for what no door of it does yet."""
+
+from __future__ import annotations
+
+from chat.store import Store
+from tests.server import Server
+
+
+def store_of(server: Server) -> Store:
+    return Store(f"sqlite:///{server.data_dir / 'backchannel.db'}")

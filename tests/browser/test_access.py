@@ -1,0 +1,150 @@
+"""For every hand, eye and window: the keyboard alone, a screen reader, 390 px, light and dark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.chat import Chat
+from tests.server import Server
+
+AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
+NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+LONG = "unbroken" * 40
+RICH = (
+    f"# Plan\n\n- one\n\n```python\n{'x = 1; ' * 40}\n```\n\n| a | b | c |\n|---|---|---|\n| {LONG} | 2 | 3 |\n\n{LONG}"
+)
+
+
+def violations(page: Page) -> list[dict[str, Any]]:
+    """Run axe; evaluated, not added as a script, which the page's policy refuses."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [{"rule": each["id"], "at": [node["target"] for node in each["nodes"]]} for each in found]
+
+
+def assert_clean(page: Page) -> None:
+    found = violations(page)
+    assert not found, json.dumps(found, indent=2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_axe_finds_nothing_to_object_to(page: Page, server: Server, scheme: Any, size: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(size)
+    page.goto(f"{server.url}/login")
+    assert_clean(page)
+    chat = Chat(page, server.url)
+    chat.sign_in(server.name, server.password)
+    assert_clean(page)
+    chat.say("fail")
+    expect(chat.failures).to_have_count(1)
+    server.reply(chat.thread_id, RICH, f"axe-{scheme}-{size['width']}")
+    expect(chat.answers).to_have_count(1)
+    assert_clean(page)
+    page.get_by_role("button", name="Delete this conversation").click()
+    assert_clean(page)
+
+
+@pytest.mark.parametrize("path", ["/login", "/", "/chat/nothing-here"])
+def test_a_narrow_window_never_scrolls_sideways(page: Page, server: Server, path: str) -> None:
+    page.set_viewport_size(NARROW)
+    chat = Chat(page, server.url)
+    chat.sign_in(server.name, server.password)
+    if path == "/":
+        chat.say(LONG)
+        expect(chat.said).to_have_count(1)
+        server.reply(chat.thread_id, RICH, "narrow")
+        expect(chat.answers).not_to_have_count(0)
+    else:
+        page.goto(server.url + path)
+    boxes = page.locator("html, #log, #threads")
+    widths = boxes.evaluate_all("boxes => boxes.map(box => [box.scrollWidth, box.clientWidth])")
+    assert all(inner <= outer for inner, outer in widths), widths
+
+
+def test_on_a_narrow_window_the_list_is_a_drawer(page: Page, server: Server) -> None:
+    page.set_viewport_size(NARROW)
+    chat = Chat(page, server.url)
+    chat.sign_in(server.name, server.password)
+    thread_id = server.new_thread()
+    opener = page.get_by_role("button", name="Conversations")
+    row = chat.threads.locator(f"a[href='/chat/{thread_id}']")
+    expect(row).not_to_be_visible()
+    opener.click()
+    expect(row).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(row).not_to_be_visible()
+    expect(opener).to_be_focused()
+    opener.click()
+    row.click()
+    expect(page).to_have_url(f"{server.url}/chat/{thread_id}")
+    expect(row).not_to_be_visible()
+    expect(chat.text).to_be_focused()
+
+
+def test_the_keyboard_is_enough(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/login")
+    page.keyboard.press("Tab")
+    page.keyboard.type(server.name)
+    page.keyboard.press("Tab")
+    page.keyboard.type(server.password)
+    page.keyboard.press("Enter")
+    chat = Chat(page, server.url)
+    chat.expect_connected()
+    page.keyboard.type("typed, not clicked")
+    page.keyboard.press("Enter")
+    expect(chat.answers).to_have_count(1)
+    expect(chat.text).to_be_focused()
+    press_until_focused(page, "Delete this conversation", "Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Delete this conversation")).to_be_focused()
+    page.keyboard.press("Enter")
+    press_until_focused(page, "Delete", "Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{server.url}/")
+    expect(chat.text).to_be_focused()
+
+
+def press_until_focused(page: Page, name: str, key: str) -> None:
+    button = page.get_by_role("button", name=name, exact=True)
+    for _ in range(30):
+        page.keyboard.press(key)
+        if button.evaluate("button => button === document.activeElement"):
+            return
+    raise AssertionError(f"{key} never came to {name!r}")
+
+
+def test_the_skip_link_leads_to_writing(chat: Chat) -> None:
+    link = chat.page.get_by_role("link", name="Skip to writing a message")
+    link.focus()
+    expect(link).to_be_in_viewport()
+    chat.page.keyboard.press("Enter")
+    expect(chat.text).to_be_focused()
+
+
+def test_an_answer_is_announced_to_those_who_listen(chat: Chat, server: Server) -> None:
+    chat.open(server.new_thread())
+    server.reply(chat.thread_id, "the deploy is done", "announce")
+    live = chat.page.get_by_role("log", name="New messages")
+    expect(live).to_contain_text("the deploy is done")
+    expect(live).to_have_attribute("aria-live", "polite")
+
+
+def test_without_motion_nothing_moves(page: Page, server: Server) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    chat = Chat(page, server.url)
+    chat.sign_in(server.name, server.password)
+    chat.say("slow")
+    expect(chat.activity).to_be_visible()
+    durations = page.locator("#activity i").evaluate_all(
+        "dots => dots.map(d => getComputedStyle(d).animationIterationCount)"
+    )
+    assert set(durations) == {"1"}

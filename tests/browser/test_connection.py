@@ -1,0 +1,238 @@
+"""The page loses its line, its server or its session, says so, and comes back by itself with everything."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from playwright.sync_api import Browser, Page, Route, expect
+
+from chat import accounts
+from chat.models import User
+from tests.browser.chat import Chat
+from tests.browser.proxy import Proxy
+from tests.browser.stores import store_of
+from tests.server import Server
+
+
+def test_a_cut_line_heals_and_nothing_said_meanwhile_is_missed(page: Page, server: Server, proxy: Proxy) -> None:
+    chat = Chat(page, proxy.url)
+    chat.sign_in(server.name, server.password)
+    chat.say("before the cut")
+    expect(chat.answers).to_have_count(1)
+    proxy.hang_up()
+    expect(chat.status).to_have_attribute("data-state", "waiting")
+    expect(chat.status).to_contain_text("Reconnecting")
+    server.reply(chat.thread_id, "said meanwhile", "meanwhile")
+    proxy.heal()
+    chat.expect_connected()
+    expect(chat.answers).to_have_count(2)
+    expect(chat.answers.last).to_have_text("said meanwhile")
+    expect(chat.said).to_have_count(1)
+
+
+def test_many_cuts_lose_and_double_nothing(page: Page, server: Server, proxy: Proxy) -> None:
+    chat = Chat(page, proxy.url)
+    chat.sign_in(server.name, server.password)
+    thread_id = server.new_thread()
+    chat.open(thread_id)
+    for number in range(30):
+        server.reply(thread_id, f"part {number}", f"cuts-{number}")
+        if number % 6 == 5:
+            proxy.cut()
+    expect(chat.answers).to_have_text([f"part {number}" for number in range(30)], timeout=30_000)
+
+
+def test_a_server_that_accepts_and_hangs_up_reaches_the_panel_which_heals_by_itself(chat: Chat) -> None:
+    """P20: a counter reset on `open` would go on at the first, short pause for ever, and never say so."""
+    attempts: list[str] = []
+
+    def accept_and_hang_up(route: Route) -> None:
+        attempts.append(route.request.url)
+        route.fulfill(status=200, content_type="text/event-stream", body="")
+
+    chat.page.route("**/stream?**", accept_and_hang_up)
+    chat.text.fill("a draft")
+    chat.page.evaluate("dispatchEvent(new Event('offline'))")
+    expect(chat.status).to_have_attribute("data-state", "offline")
+    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(chat.panel).to_be_visible(timeout=40_000)
+    assert len(attempts) >= 5
+    expect(chat.panel).to_contain_text("The connection keeps failing")
+    chat.panel.get_by_text("Technical details").click()
+    expect(chat.panel.get_by_text("/stream")).to_be_visible()
+    expect(chat.panel.get_by_text("200, signed in")).to_be_visible()
+    expect(chat.panel.locator("ol li")).not_to_have_count(0)
+    expect(chat.text).to_have_value("a draft")
+    chat.page.unroute("**/stream?**")
+    chat.panel.get_by_role("button", name="Retry now").click()
+    chat.expect_connected()
+    expect(chat.panel).to_be_hidden()
+
+
+def test_a_server_that_greets_and_hangs_up_reaches_the_panel_too(chat: Chat) -> None:
+    greeting = 'event: ready\nid: {cursor}\ndata: {{"head":"{cursor}","ping":15,"conn":"c"}}\n\n'
+
+    def greet_and_hang_up(route: Route) -> None:
+        cursor = re.search(r"last_event_id=([^&]+)", route.request.url)
+        assert cursor
+        route.fulfill(status=200, content_type="text/event-stream", body=greeting.format(cursor=cursor[1]))
+
+    chat.page.route("**/stream?**", greet_and_hang_up)
+    chat.page.evaluate("dispatchEvent(new Event('offline'))")
+    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(chat.panel).to_be_visible(timeout=40_000)
+
+
+def test_a_refused_stream_is_opened_again(chat: Chat) -> None:
+    """P17: any status but 200 ends an EventSource for good, and hides the status."""
+    chat.page.route("**/stream?**", lambda route: route.fulfill(status=503, body="busy"))
+    chat.page.evaluate("dispatchEvent(new Event('offline'))")
+    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(chat.status).to_have_attribute("data-state", "waiting")
+    chat.page.unroute("**/stream?**")
+    chat.expect_connected()
+
+
+def test_a_dead_line_that_nobody_closed_is_noticed(page: Page, server: Server, proxy: Proxy) -> None:
+    chat = Chat(page, proxy.url)
+    page.clock.install()
+    chat.sign_in(server.name, server.password)
+    proxy.swallow()
+    page.clock.fast_forward(60_000)
+    expect(chat.status).not_to_have_attribute("data-state", "connected")
+    proxy.heal()
+    proxy.cut()
+    page.clock.fast_forward(30_000)
+    chat.expect_connected()
+
+
+def test_a_session_that_ends_keeps_the_draft_and_resumes_after_signing_in(
+    chat: Chat, server: Server, browser: Browser
+) -> None:
+    """P26."""
+    chat.say("before")
+    expect(chat.answers).to_have_count(1)
+    chat.text.fill("half a sentence")
+    end_session(chat, browser)
+    panel = chat.sign_in_panel
+    expect(panel).to_be_visible()
+    expect(panel.get_by_label("Password")).to_be_focused()
+    server.reply(chat.thread_id, "said meanwhile", "expired")
+    panel.get_by_label("E-mail address").fill(server.name)
+    panel.get_by_label("Password").fill("not it")
+    panel.get_by_role("button", name="Sign in").click()
+    expect(panel.get_by_role("alert")).to_be_visible()
+    panel.get_by_label("Password").fill(server.password)
+    panel.get_by_role("button", name="Sign in").click()
+    expect(panel).to_be_hidden()
+    chat.expect_connected()
+    expect(chat.answers).to_have_count(2)
+    expect(chat.text).to_have_value("half a sentence")
+    expect(chat.text).to_be_focused()
+
+
+def test_a_message_sent_into_an_ended_session_is_sent_after_signing_in(
+    chat: Chat, server: Server, browser: Browser
+) -> None:
+    chat.say("before")
+    expect(chat.answers).to_have_count(1)
+    end_session(chat, browser)
+    panel = chat.sign_in_panel
+    expect(panel).to_be_visible()
+    panel.get_by_role("button", name="Not now").click()
+    chat.say("too late")
+    expect(panel).to_be_visible()
+    panel.get_by_label("E-mail address").fill(server.name)
+    panel.get_by_label("Password").fill(server.password)
+    panel.get_by_role("button", name="Sign in").click()
+    expect(chat.answers).to_have_count(2)
+    expect(chat.said).to_have_text(["before", "too late"])
+
+
+def test_signing_in_in_another_tab_is_enough_for_this_one(chat: Chat, server: Server, browser: Browser) -> None:
+    chat.text.fill("half a sentence")
+    end_session(chat, browser)
+    expect(chat.sign_in_panel).to_be_visible()
+    other = Chat(chat.page.context.new_page(), chat.url)
+    other.sign_in(server.name, server.password)
+    chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(chat.sign_in_panel).to_be_hidden()
+    chat.expect_connected()
+    expect(chat.text).to_have_value("half a sentence")
+
+
+def end_session(chat: Chat, browser: Browser) -> None:
+    """Sign out elsewhere with the same cookie: the page keeps a cookie that no longer means anything."""
+    elsewhere = browser.new_context()
+    elsewhere.add_cookies(chat.page.context.cookies())  # type: ignore[arg-type]
+    answer = elsewhere.request.post(f"{chat.url}/logout", headers={"Origin": chat.url, "Accept": "application/json"})
+    assert answer.status == 204
+    elsewhere.close()
+
+
+def test_a_killed_server_that_comes_back_finds_the_page_complete(page: Page, own_server: Server) -> None:
+    chat = Chat(page, own_server.url)
+    chat.sign_in(own_server.name, own_server.password)
+    chat.say("before")
+    expect(chat.answers).to_have_count(1)
+    own_server.stop(signal.SIGKILL)
+    expect(chat.status).to_have_attribute("data-state", "waiting")
+    chat.say("into the dark")
+    expect(chat.failures).to_have_count(1)
+    own_server.start()
+    own_server.reply(chat.thread_id, "said after the restart", "restart")
+    expect(chat.answers.last).to_have_text("said after the restart", timeout=60_000)
+    chat.failures.get_by_role("button", name="Retry").click()
+    expect(chat.said).to_have_text(["before", "into the dark"])
+    expect(chat.answers).to_have_count(3)
+
+
+def test_a_history_that_is_stale_is_fetched_anew(chat: Chat, server: Server) -> None:
+    """A cursor that the log cannot continue: the server says reset, the page adopts a new state and goes on."""
+    thread_id = server.new_thread()
+    server.reply(thread_id, "one", "reset-1")
+    chat.open(thread_id)
+    seen: list[str] = []
+
+    def ask_with_an_ancient_cursor(route: Route) -> None:
+        seen.append(route.request.url)
+        ancient = re.sub(r"last_event_id=[^&]+", "last_event_id=ancient.1", route.request.url)
+        route.continue_(url=ancient if len(seen) == 1 else route.request.url)
+
+    chat.page.route("**/stream?**", ask_with_an_ancient_cursor)
+    chat.page.evaluate("dispatchEvent(new Event('offline'))")
+    server.reply(thread_id, "two", "reset-2")
+    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(chat.answers).to_have_text(["one", "two"])
+    chat.expect_connected()
+    server.reply(thread_id, "three", "reset-3")
+    expect(chat.answers).to_have_text(["one", "two", "three"])
+    assert len(seen) == 2
+
+
+def test_somebody_else_who_signs_in_finds_their_own_page(chat: Chat, server: Server, browser: Browser) -> None:
+    """Nothing that Alice wrote is shown to Bob, and nothing that she had still to send is said in his name."""
+    add_person(server, "bob@example.com", "bobs password")
+    chat.say("before")
+    expect(chat.answers).to_have_count(1)
+    end_session(chat, browser)
+    chat.sign_in_panel.get_by_role("button", name="Not now").click()
+    chat.say("Alice's secret")
+    panel = chat.sign_in_panel
+    panel.get_by_label("E-mail address").fill("bob@example.com")
+    panel.get_by_label("Password").fill("bobs password")
+    panel.get_by_role("button", name="Sign in").click()
+    expect(chat.page.get_by_text("bob@example.com")).to_be_visible()
+    expect(chat.page).to_have_url(f"{chat.url}/")
+    expect(chat.threads.get_by_role("listitem")).to_have_count(0)
+    expect(chat.page.get_by_text("Alice's secret")).to_have_count(0)
+    expect(chat.text).to_have_value("")
+
+
+def add_person(server: Server, name: str, password: str) -> None:
+    def add(session):  # type: ignore[no-untyped-def]
+        tenant = session.query(User).filter_by(name=server.name).one().tenant
+        accounts.add_user(session, tenant, name, accounts.hasher.hash(password))
+
+    store_of(server).write(add)
