@@ -13,7 +13,7 @@ from gevent.threadpool import ThreadPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from agents.dispatch import Dispatcher
-from blueprints import commands, errors, guards, health, messages, pages, sessions, streams, threads, webhook
+from blueprints import assets, commands, errors, guards, health, messages, pages, sessions, streams, threads, webhook
 from chat import accounts, log
 from chat.store import Committed, Store
 from config import Config
@@ -27,6 +27,7 @@ DOORS = (
     (messages.bp, guards.signed_in),
     (streams.bp, guards.signed_in),
     (webhook.bp, guards.everyone),  # asks for the agent's own credentials
+    (assets.bp, guards.everyone),
     (health.bp, guards.everyone),
 )
 
@@ -61,14 +62,14 @@ HEADERS = {
 def create_app(settings: Config | None = None) -> Flask:
     """Put the application together. Nothing runs in the background until `serve`."""
     settings = settings or Config.from_env()
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     configure(app, settings)
     store = Store(settings.database_url)
     hub = make_hub(settings, store)
     dispatcher = Dispatcher(store, settings)
     store.after_commit = partial(tell, hub, dispatcher)
     app.extensions |= {"settings": settings, "store": store, "hub": hub, "dispatcher": dispatcher}
-    app.extensions["passwords"] = ThreadPool(HASHERS)
+    app.extensions |= {"passwords": ThreadPool(HASHERS), "assets_version": assets.version_of(assets.FOLDER)}
     guards.login_manager.init_app(app)
     errors.register(app)
     app.cli.add_command(commands.group)
@@ -105,6 +106,7 @@ def configure(app: Flask, settings: Config) -> None:
         SECRET_KEY=settings.secret_key(),
         MAX_CONTENT_LENGTH=BODY,
         PERMANENT_SESSION_LIFETIME=timedelta(days=settings.SESSION_DAYS),
+        SESSION_REFRESH_EACH_REQUEST=False,  # a cookie lives as long as its row, however often it is shown
         SESSION_COOKIE_NAME="backchannel",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

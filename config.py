@@ -59,7 +59,8 @@ class Config:
 
     @property
     def public_url(self) -> str:
-        return (self.PUBLIC_URL or f"http://{self.HOST}:{self.PORT}").rstrip("/")
+        host = f"[{self.HOST}]" if ":" in self.HOST else self.HOST
+        return (self.PUBLIC_URL or f"http://{host}:{self.PORT}").rstrip("/")
 
     @property
     def database_url(self) -> str:

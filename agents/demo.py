@@ -108,7 +108,7 @@ def reply(text: str) -> str:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.WARNING)
     settings = Config.from_env()
     host, _, port = os.environ["DEMO_AGENT"].partition(":")
     demo = json.loads((settings.data_dir / "demo.json").read_text())

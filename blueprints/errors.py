@@ -9,7 +9,8 @@ from werkzeug.exceptions import HTTPException
 from chat.errors import ChatError
 from chat.store import StoreAway
 
-PAGES = ("pages.home", "pages.chat", "sessions.login_form", "sessions.login", "sessions.logout", "static")
+PAGES = ("pages.home", "pages.chat", "sessions.login_form", "sessions.login", "sessions.logout", "assets.file")
+TITLES = {403: "Not from here", 404: "There is nothing here", 503: "Back in a moment"}
 
 
 def register(app: Flask) -> None:
@@ -23,7 +24,7 @@ def of_chat(error: ChatError) -> ResponseReturnValue:
 
 
 def of_store(_error: StoreAway) -> ResponseReturnValue:
-    response = make_response(answer(503, "unavailable", "the store is away; nothing was changed, try again"))
+    response = make_response(answer(503, "unavailable", "The store is away. Nothing was changed; try again."))
     response.headers["Retry-After"] = "1"
     return response
 
@@ -38,7 +39,8 @@ def of_http(error: HTTPException) -> ResponseReturnValue:
 
 def answer(status: int, code: str, message: str, field: str | None = None) -> ResponseReturnValue:
     if wants_page():
-        return render_template("error.html", status=status, title=code.replace("_", " "), message=message), status
+        title = TITLES.get(status, "That did not work")
+        return render_template("error.html", status=status, title=title, message=message), status
     said = {"code": code, "message": message}
     return jsonify(error={**said, "field": field} if field else said), status
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user
@@ -102,7 +100,7 @@ def refuse_cross_site() -> None:
     if site is not None:
         foreign = site not in ("same-origin", "none")
     elif origin is not None:
-        foreign = urlsplit(origin).netloc != request.host
+        foreign = origin not in (f"http://{request.host}", f"https://{request.host}")
     else:
         foreign = request.method not in SAFE and bool(request.cookies)
     if foreign:

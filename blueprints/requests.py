@@ -33,5 +33,5 @@ def query_int(name: str, least: int = 0, most: int = 10**15) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):
-        raise Invalid("invalid", f"{name} must be a whole number from {least} to {most}", name)
+        raise Invalid("invalid", f"the parameter {name} must be a whole number from {least} to {most}", name)
     return int(text)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import msgspec
-from flask import Blueprint, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, jsonify, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 
@@ -77,10 +75,12 @@ def sign_in(name: str, password: str) -> None:
     password_hash = store().peek(lambda s: accounts.password_hash_of(s, name))
     if not passwords().apply(accounts.password_fits, (password_hash, password)):
         raise WrongPassword("wrong_password", WRONG)
-    token = store().write(lambda s: accounts.sign_in(s, name, settings().SESSION_DAYS))
+    days = settings().SESSION_DAYS
+    token = store().write(lambda s: accounts.sign_in(s, name, days))
     found = store().peek(lambda s: accounts.viewer_by_session(s, token))
     if found is None:  # deactivated between the two looks
         raise WrongPassword("wrong_password", WRONG)
+    session.permanent = True  # it lasts SESSION_DAYS, also when the browser is closed meanwhile
     login_user(SignedIn(found, token))
 
 
@@ -105,8 +105,6 @@ def local_path(target: str | None) -> str:
 
     Browsers take backslashes for slashes and drop tabs: `/\\evil.test` and `/<TAB>/evil.test` lead away.
     """
-    home = url_for("pages.home")
-    if not target or not target.startswith("/") or not target.isprintable() or "\\" in target:
-        return home
-    parts = urlsplit(target)
-    return target if not parts.scheme and not parts.netloc and not target.startswith("//") else home
+    target = target or ""
+    is_local = target.startswith("/") and not target.startswith("//")
+    return target if is_local and target.isprintable() and "\\" not in target else url_for("pages.home")

@@ -111,7 +111,7 @@ def finished(thread_id: str, run_id: str | None, text: str) -> Answer:
 
 def named(run_id: str | None) -> str | None:
     if run_id is not None and not 0 < len(run_id) <= 200:
-        raise Invalid("invalid", "run_id must have 1 to 200 characters", "run_id")
+        raise Invalid("invalid", "the run_id must have 1 to 200 characters", "run_id")
     return None if run_id is None else str(storable(run_id, "run_id"))
 
 

@@ -72,7 +72,7 @@ def take_in(session: Session, agent: Agent, body: bytes, key: str | None, delive
 
 def check_key(key: str | None, answer: Answer) -> None:
     if key is not None and not (0 < len(key) <= KEY and key.isprintable()):
-        raise Invalid("bad_key", f"webhook-id and Idempotency-Key must have 1 to {KEY} printable characters")
+        raise Invalid("bad_key", f"the headers webhook-id and Idempotency-Key hold 1 to {KEY} printable characters")
     if key is None and (answer.run_id is None or not answer.is_final):
         raise Invalid(
             "no_key",

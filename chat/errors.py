@@ -10,7 +10,8 @@ class ChatError(Exception):
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.field = code, message, field
+        self.code, self.field = code, field
+        self.message = f"{message[:1].upper()}{message[1:]}."  # a sentence: the page shows it to a person
 
 
 class Invalid(ChatError):

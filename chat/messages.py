@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any
 
 from sqlalchemy import select
@@ -51,7 +52,7 @@ def say(
     if client_id:
         idempotency.remember(session, thread.participant_id, client_id, meaning, shown)
     if thread.title is None and text.strip():
-        threads.rename(session, thread, " ".join(text.split())[:TITLE])
+        threads.rename(session, thread, title_of(text))
     runs.start(session, thread, message)
     return shown, False
 
@@ -80,13 +81,20 @@ def enter(session: Session, thread: Thread, **said: Any) -> Message:
     return message
 
 
+def title_of(text: str) -> str:
+    """The beginning of a text, in one line, cut at a word where there is one."""
+    words = " ".join(text.split())
+    cut = shorten(words, TITLE, placeholder="…")
+    return cut if cut != "…" else f"{words[: TITLE - 1]}…"
+
+
 def check_said(text: str, data: dict[str, Any] | None, client_id: str | None) -> None:
     if not text.strip() and data is None:
         raise Invalid("empty", "a message needs text or data", "text")
     check_length(storable(text, "text"), PERSON_TEXT, "text")
     storable(data, "data")
     if client_id is not None and not 0 < len(client_id) <= 100:
-        raise Invalid("invalid", "client_id must have 1 to 100 characters", "client_id")
+        raise Invalid("invalid", "the client_id must have 1 to 100 characters", "client_id")
     storable(client_id, "client_id")
 
 

@@ -39,7 +39,7 @@ def convert(value: Any, shape: type[T]) -> T:
         missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
         if missing:
             field = f"{field}.{missing[1]}" if field else missing[1]
-        raise Invalid("invalid", f"{what[0].lower()}{what[1:]}", field) from None
+        raise Invalid("invalid", what, field) from None
 
 
 def check_depth(value: Any) -> None:

@@ -42,7 +42,7 @@ def may_read(viewer: Viewer, thread: Thread) -> bool:
 
 
 def not_found() -> NotFound:
-    return NotFound("unknown_thread", "there is no such thread")
+    return NotFound("unknown_thread", "there is no such thread, or it is not yours")
 
 
 def create(session: Session, viewer: Viewer, agent_name: str, title: str | None) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def page(session: Session, viewer: Viewer, before: str | None, limit: int) -> di
 def parse_before(text: str) -> tuple[int, str]:
     updated_at, _, thread_id = text.partition(".")
     if not (updated_at.isascii() and updated_at.isdigit() and len(updated_at) < 16):
-        raise Invalid("before", "before must be the `next` of an earlier answer", "before")
+        raise Invalid("before", "the parameter before must be the `next` of an earlier answer", "before")
     return int(updated_at), thread_id
 
 

@@ -51,6 +51,17 @@ def test_a_tab_shows_what_another_tab_sends(chat: Chat) -> None:
         expect(tab.answers).to_have_count(2)
 
 
+def test_what_is_typed_before_the_scripts_have_come_stays(chat: Chat) -> None:
+    held: list[Route] = []
+    chat.page.route("**/js/chat.js", lambda route: held.append(route))
+    chat.page.goto(chat.url, wait_until="commit")
+    chat.text.fill("quick fingers")
+    expect(chat.status).not_to_have_attribute("data-state", "connected")
+    held[0].continue_()
+    chat.expect_connected()
+    expect(chat.text).to_have_value("quick fingers")
+
+
 def test_a_reload_keeps_everything_and_doubles_nothing(chat: Chat) -> None:
     chat.say("keep this")
     expect(chat.answers).to_have_count(1)

@@ -27,9 +27,11 @@ export class Composer {
   /** Show the draft of the thread that is open now. What was typed in one that is gone begins a new one. */
   draw(state) {
     if (this.#thread === state.open) return
+    const early = this.#thread === undefined ? this.#text.value : "" // typed before this script had loaded
     if (state.gone.has(this.#thread)) this.#drafts.move(this.#thread, null)
     this.#thread = state.open
-    this.#fill(this.#drafts.of(state.open))
+    this.#fill(early || this.#drafts.of(state.open))
+    if (early) this.#typed()
   }
 
   focus() {
