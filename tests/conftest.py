@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ from chat.accounts import Viewer
 from chat.models import Participant, User
 from chat.store import Store
 from prepare import migrate
+from realtime import hub
 from tests.server import Server
+from tests.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +49,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.sections.append(("server log", value.log()[-20_000:]))
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied: making one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    assert not path.with_name("empty.db-wal").exists(), "the file does not hold everything yet"
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, empty_database: Path) -> Store:
     """A store on a migrated SQLite file, which collects what it would ring in `store.rung`."""
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    migrate(url)
-    store = Store(url)
+    store = Store(f"sqlite:///{shutil.copy(empty_database, tmp_path / 'test.db')}")
     store.rung = []  # type: ignore[attr-defined]
     store.after_commit = store.rung.extend  # type: ignore[attr-defined]
     return store
@@ -77,6 +87,13 @@ def people(store: Store) -> SimpleNamespace:
         return found
 
     return store.write(make)
+
+
+@pytest.fixture
+def site(store: Store, people: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The application's doors on that store; there is no broker, and a stream does not wait for one."""
+    monkeypatch.setattr(hub, "CONFIRM", 0.0)
+    return Site(store, people, tmp_path / "data")
 
 
 def viewer(session, user: User) -> Viewer:  # type: ignore[no-untyped-def]

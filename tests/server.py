@@ -13,6 +13,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from chat import log
+from chat.models import LogEntry, Message
+from chat.native import message_json
+from chat.store import Store
 from tests.until import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,6 +166,18 @@ class Server:
             items += page["items"]
             after = page["next"]
         return items
+
+    def edit(self, message_id: str, text: str) -> None:
+        """Change a message as another process would, one that rings nobody: open pages learn of it by the tick."""
+
+        def change(session: Session) -> None:
+            message = session.get_one(Message, message_id)
+            place = log.take(session, message.participant_id)
+            message.text, message.rev = text, place.seq
+            entry = LogEntry(kind="message", change="updated", thread_id=message.thread_id, subject_id=message.id)
+            log.append(session, message.participant_id, place, entry, message_json(message))
+
+        Store(f"sqlite:///{self.data_dir / 'backchannel.db'}").write(change)
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -1,0 +1,83 @@
+"""Settings: from the environment, checked at birth."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import Config, ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def config(**environ: str) -> Config:
+    return Config.from_env(environ)
+
+
+def test_without_any_setting_everything_has_a_default() -> None:
+    assert config() == Config()
+    assert config(PORT="", HOST="") == Config()
+    assert config(PATH="/bin", SOMETHING="else") == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        *(("PORT", "9000", 9000), ("PORT", "0", 0), ("STREAMS_PER_WORKER", "0", 0), ("AGENT_READ_SECONDS", "0.5", 0.5)),
+        *(("DEMO", text, True) for text in ("1", "true", "TRUE", "yes", "on")),
+        *(("DEMO", text, False) for text in ("0", "false", "no", "off")),
+        ("PUBLIC_URL", "https://chat.example.com", "https://chat.example.com"),
+    ],
+)
+def test_a_setting_is_read_by_its_name(name: str, text: str, value: Any) -> None:
+    assert getattr(config(**{name: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("PORT", "x"), ("PORT", "-1"), ("PORT", "1.5"), ("WORKERS", "two"), ("AGENT_READ_SECONDS", "-0.1")],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        config(**{name: text})
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"HOST": "::1", "PORT": "80"}, "http://[::1]:80"),
+        ({"PUBLIC_URL": "https://chat.example.com/"}, "https://chat.example.com"),
+    ],
+)
+def test_this_server_has_an_address_for_others(environ: dict[str, str], url: str) -> None:
+    assert config(**environ).public_url == url
+
+
+def test_agents_that_are_allowed_are_named_one_by_one() -> None:
+    assert config(AGENT_ALLOW=" 10.0.0.1:80, agents:9000,,").agent_allow == {"10.0.0.1:80", "agents:9000"}
+    assert config().agent_allow == frozenset()
+
+
+def test_waits_between_attempts_are_seconds() -> None:
+    assert config().agent_retries == (1, 5, 25, 120)
+    assert config(AGENT_RETRY_SECONDS="0.1, 2").agent_retries == (0.1, 2)
+    with pytest.raises(ConfigError, match="AGENT_RETRY_SECONDS"):
+        _ = config(AGENT_RETRY_SECONDS="1;2").agent_retries
+
+
+def test_a_key_is_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
+    settings = config(DATA_DIR=str(tmp_path / "var"))
+    key = settings.secret_key()
+    assert len(key) >= 64
+    assert settings.secret_key() == config(DATA_DIR=str(tmp_path / "var")).secret_key() == key
+    assert stat.S_IMODE((tmp_path / "var" / "secret_key").stat().st_mode) == 0o600
+    assert config(DATA_DIR=str(tmp_path / "other")).secret_key() != key
+    assert config(DATA_DIR=str(tmp_path / "var"), SECRET_KEY="mine").secret_key() == "mine"
+
+
+def test_the_database_is_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:
+    assert config(DATA_DIR=str(tmp_path)).database_url == f"sqlite:///{tmp_path}/backchannel.db"
+    assert config(DATABASE_URL="sqlite:////x.db").database_url == "sqlite:////x.db"
+    assert config().data_dir == ROOT / "var", "it does not depend on where a worker was started"

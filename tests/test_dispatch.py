@@ -1,0 +1,227 @@
+"""Questions put to a real HTTP server: signed on every attempt, and what each of its manners leads to (DESIGN 4)."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from gevent.pool import Group
+from gevent.pywsgi import WSGIServer
+from gevent.server import StreamServer
+from standardwebhooks.webhooks import Webhook
+
+from agents import dispatch as dispatch_module
+from agents.dispatch import Dispatcher
+from chat.models import Agent, Dispatch
+from chat.store import Store
+from chat.tokens import webhook_secret
+from config import Config
+from tests.acts import call, newest_run, open_thread, say, spoken
+from tests.until import until
+
+Answer = Callable[[Callable[..., Any]], Iterable[bytes]]
+
+
+class Agents:
+    """An agent's HTTP server; `answers` says how it takes each attempt, the last of them for ever."""
+
+    def __init__(self) -> None:
+        self.attempts: list[SimpleNamespace] = []
+        self.answers: list[Answer] = []
+        self._server = WSGIServer(("127.0.0.1", 0), self._take, log=None)
+        self._server.start()
+        self.address = f"127.0.0.1:{self._server.server_port}"
+
+    def _take(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        names = {name: name[5:].replace("_", "-").lower() for name in environ if name.startswith("HTTP_")}
+        headers = {short: environ[name] for name, short in names.items()}
+        body = environ["wsgi.input"].read()
+        self.attempts.append(SimpleNamespace(path=environ["PATH_INFO"], headers=headers, body=body))
+        return self.answers[min(len(self.attempts), len(self.answers)) - 1](start_response)
+
+    def stop(self) -> None:
+        self._server.stop(timeout=0)
+
+
+def status(line: str, **headers: str) -> Answer:
+    def answer(start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response(line, list(headers.items()))
+        return [b""]
+
+    return answer
+
+
+def silence(start_response: Callable[..., Any]) -> Iterable[bytes]:
+    gevent.sleep(60)
+    return [b""]
+
+
+def endless(start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    while True:
+        yield b"x" * 65536
+
+
+@pytest.fixture
+def agent() -> Iterator[Agents]:
+    found = Agents()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def asked(
+    store: Store, people: SimpleNamespace, agent: Agents, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., str]]:
+    """Alice asks her agent, at whatever URL; a dispatcher runs. Returns the thread."""
+    monkeypatch.setattr(dispatch_module, "POLL", 0.05)
+    tasks = Group()
+
+    def ask(url: str = "", text: str = "Hello?", **settings: Any) -> str:
+        settings = {"AGENT_RETRY_SECONDS": "0.05,0.05", "AGENT_ALLOW": agent.address, "SECRET_KEY": "k"} | settings
+        dispatcher = Dispatcher(store, Config(PUBLIC_URL="https://chat.example.com", **settings))
+        where = {"url": url or f"http://{agent.address}/ask"}
+        store.write(lambda s: s.query(Agent).filter_by(id=people.agent.id).update(where))
+        thread = open_thread(store, people.alice)
+        say(store, people.alice, thread, text)
+        tasks.spawn(dispatcher._run)
+        return thread
+
+    yield ask
+    tasks.kill()
+
+
+def ended(store: Store, thread: str) -> dict[str, Any]:
+    return until(lambda: (run := newest_run(store, thread))["ended_at"] and run)
+
+
+def is_accepted(store: Store) -> bool:
+    return bool(store.read(lambda s: s.query(Dispatch).filter(Dispatch.accepted_at.is_not(None)).count()))
+
+
+def test_a_question_is_a_signed_post_that_says_where_to_answer(
+    store: Store, people: SimpleNamespace, agent: Agents, asked: Callable[..., str]
+) -> None:
+    agent.answers = [status("202 Accepted")]
+    thread = asked(text="What is the answer?")
+    until(lambda: is_accepted(store))
+    [attempt] = agent.attempts
+    question = Webhook(webhook_secret("k", people.agent.id)).verify(attempt.body, attempt.headers)
+    assert (attempt.path, attempt.headers["host"]) == ("/ask", agent.address)
+    assert question["message"]["text"] == "What is the answer?"
+    assert question["thread_id"] == thread
+    assert question["run_id"] == attempt.headers["webhook-id"] == newest_run(store, thread)["id"]
+    assert question["callback_url"] == f"https://chat.example.com/webhook/chat-response?agent={people.agent.id}"
+    assert set(question) == {"thread_id", "run_id", "message", "history", "callback_url"}
+
+
+@pytest.mark.parametrize("line", ["500 Internal Server Error", "503 Service Unavailable", "429 Too Many Requests"])
+def test_an_agent_that_refuses_is_asked_again_by_the_same_id_and_a_fresh_signature(
+    store: Store, people: SimpleNamespace, agent: Agents, asked: Callable[..., str], line: str
+) -> None:
+    agent.answers = [status(line), status("200 OK")]
+    asked()
+    until(lambda: is_accepted(store))
+    first, second = agent.attempts
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+    for attempt in agent.attempts:
+        Webhook(webhook_secret("k", people.agent.id)).verify(attempt.body, attempt.headers)
+
+
+def test_when_no_attempt_is_left_the_failure_is_seen_in_the_thread(
+    store: Store, agent: Agents, asked: Callable[..., str]
+) -> None:
+    agent.answers = [status("500 Internal Server Error")]
+    run = ended(store, asked())
+    assert (run["status"], run["error"], run["attempts"]) == ("error", "The agent refused the question (HTTP 500).", 3)
+    assert len(agent.attempts) == 3
+
+
+def test_a_redirect_is_not_followed(store: Store, agent: Agents, asked: Callable[..., str]) -> None:
+    """S24."""
+    agent.answers = [status("302 Found", Location=f"http://{agent.address}/elsewhere")]
+    run = ended(store, asked())
+    assert run["error"] == "The agent refused the question (HTTP 302)."
+    assert {attempt.path for attempt in agent.attempts} == {"/ask"}
+
+
+def test_an_agent_that_takes_its_time_has_the_question(store: Store, agent: Agents, asked: Callable[..., str]) -> None:
+    """It was sent whole, so asking again would be asking twice (P29)."""
+    agent.answers = [silence]
+    thread = asked(AGENT_READ_SECONDS=0.2)
+    until(lambda: is_accepted(store))
+    assert newest_run(store, thread)["status"] == "running"
+    assert len(agent.attempts) == 1
+
+
+def test_a_body_without_end_is_not_read(store: Store, agent: Agents, asked: Callable[..., str]) -> None:
+    agent.answers = [endless]
+    begun = time.monotonic()
+    asked()
+    until(lambda: is_accepted(store))
+    assert time.monotonic() - begun < 5
+
+
+def test_an_agent_that_is_not_there_is_asked_again_and_then_the_person_is_told(
+    store: Store, asked: Callable[..., str]
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        run = ended(store, asked(f"http://{address}/", AGENT_ALLOW=address))
+    assert (run["status"], run["error"], run["attempts"]) == ("error", "The agent could not be reached.", 3)
+
+
+@pytest.mark.parametrize("hangs_up", [b"", b"HTTP/1.1 ", b"SSH-2.0-x\r\n", b"\x00" * 100, b"HTTP/1.1 999999 \r\n\r\n"])
+def test_what_speaks_no_http_could_not_be_reached(store: Store, asked: Callable[..., str], hangs_up: bytes) -> None:
+    def talk(connection: socket.socket, _address: object) -> None:
+        connection.recv(65536)
+        connection.sendall(hangs_up)
+
+    server = StreamServer(("127.0.0.1", 0), talk)
+    server.start()
+    address = f"127.0.0.1:{server.server_port}"
+    run = ended(store, asked(f"http://{address}/", AGENT_ALLOW=address))
+    assert run["status"] == "error"
+    assert run["error"].startswith("The agent ")
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1/", "http://[::1", "http://x:99999/", "http://" + "a" * 70 + "/", "file:///etc/passwd", ""],
+)
+def test_an_address_that_must_not_be_called_is_a_failure_that_the_person_sees(
+    store: Store, people: SimpleNamespace, agent: Agents, asked: Callable[..., str], url: str
+) -> None:
+    run = ended(store, asked(url or f"http://{agent.address}/", AGENT_ALLOW=""))
+    assert run["status"] == "error"
+    assert run["error"].startswith("The agent was not asked: ")
+    assert agent.attempts == []
+
+
+def test_the_next_question_goes_out_when_the_first_is_answered(
+    store: Store, people: SimpleNamespace, agent: Agents, asked: Callable[..., str]
+) -> None:
+    agent.answers = [status("200 OK")]
+    thread = asked(text="one")
+    say(store, people.alice, thread, "two")
+    until(lambda: is_accepted(store))
+    run = agent.attempts[0].headers["webhook-id"]
+    call(store, people.agent, {"thread_id": thread, "run_id": run, **spoken()})
+    until(lambda: len(agent.attempts) == 2)
+    assert [json.loads(attempt.body)["message"]["text"] for attempt in agent.attempts] == ["one", "two"]
+
+
+def test_an_agent_that_accepts_and_then_says_nothing_is_given_up(
+    store: Store, agent: Agents, asked: Callable[..., str]
+) -> None:
+    """P37."""
+    agent.answers = [status("200 OK")]
+    run = ended(store, asked(RUN_SECONDS=1))
+    assert (run["status"], run["error"]) == ("timeout", "No answer within 1 seconds.")

@@ -1,0 +1,302 @@
+"""One open connection: where it begins, what it is sent, how it ends (DESIGN 5 and 7)."""
+
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime import stream as stream_module
+from realtime.cursor import Cursor
+from realtime.hub import Hub
+from realtime.stream import FARTHEST, RETRY, Stream, bye
+from realtime.tail import PAGE, RECENT
+from tests import sse
+from tests.books import Book, Watcher, happening, hub_on, ring
+from tests.until import until
+
+
+@pytest.fixture
+def book() -> Book:
+    book = Book()
+    book.write(5)
+    return book
+
+
+@pytest.fixture
+def hub(book: Book) -> Iterator[Hub]:
+    hub = hub_on(book)
+    yield hub
+    hub.drain()
+
+
+def test_ready_comes_first_and_names_cursor_head_and_rhythm(hub: Hub) -> None:
+    watcher = Watcher(hub, "e1.3")
+    ready = watcher.wait_for("ready")
+    assert watcher.names[0] == "ready"
+    assert (ready.id, ready.json) == ("e1.3", {"head": "e1.5", "ping": 15.0, "conn": "c1"})
+
+
+def test_without_a_cursor_a_stream_begins_at_the_head(hub: Hub, book: Book) -> None:
+    watcher = Watcher(hub)
+    assert watcher.wait_for("ready").id == "e1.5"
+    ring(hub, book.write())
+    until(lambda: watcher.seqs() == [6])
+
+
+@pytest.mark.parametrize("seq", range(6))
+def test_a_stream_goes_on_exactly_behind_its_cursor(hub: Hub, seq: int) -> None:
+    """P3, at every cut."""
+    watcher = Watcher(hub, f"e1.{seq}")
+    until(lambda: watcher.seqs() == list(range(seq + 1, 6)))
+    watcher.wait_for("ready")
+    assert watcher.names == ["ready"] + ["message"] * (5 - seq)
+
+
+def test_every_event_carries_its_own_seq_as_id(hub: Hub) -> None:
+    watcher = Watcher(hub, "e1.0")
+    until(lambda: len(watcher.seqs()) == 5)
+    assert [(frame.id, frame.json["seq"]) for frame in watcher.frames[1:]] == [(f"e1.{n}", n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "reason"),
+    [
+        *(("e2.3", "epoch"), ("e1.6", "future"), ("e1.999999999999999", "future")),
+        *((text, "malformed") for text in ("e1", "e1.", "e1.-1", "e1.3 ", "3", "*", "e1.3,e1.4", "0-0", "x" * 9000)),
+    ],
+)
+def test_a_cursor_that_cannot_be_continued_is_reset_in_band(hub: Hub, book: Book, cursor: str, reason: str) -> None:
+    """S27, R29."""
+    watcher = Watcher(hub, cursor)
+    ready, reset = watcher.wait_for("ready"), watcher.wait_for("reset")
+    assert reset.json == {"reason": reason, "head": "e1.5"}
+    assert watcher.names == ["ready", "reset"]
+    assert ready.json["head"] == "e1.5"
+    ring(hub, book.write())
+    until(lambda: watcher.seqs() == [6])
+
+
+def test_a_reset_brings_no_cursor_so_that_one_who_is_cut_off_right_then_is_reset_again(hub: Hub) -> None:
+    watcher = Watcher(hub, "e2.3")
+    watcher.wait_for("reset")
+    assert {frame.id for frame in watcher.frames} == {"e2.3"}
+
+
+def test_a_cursor_whose_events_are_pruned_is_reset(hub: Hub, book: Book) -> None:
+    book.floor = 3
+    assert Watcher(hub, "e1.2").wait_for("reset").json["reason"] == "pruned"
+    kept = Watcher(hub, "e1.3")
+    until(lambda: kept.seqs() == [4, 5])
+
+
+@pytest.mark.parametrize(("behind", "names"), [(FARTHEST, "message"), (FARTHEST + 1, "reset")])
+def test_a_reader_may_be_ten_thousand_events_behind_and_no_more(behind: int, names: str) -> None:
+    book = Book()
+    book.write(behind)
+    watcher = Watcher(hub_on(book), "e1.0")
+    until(lambda: len(watcher.frames) >= 2)
+    assert watcher.frames[1].event == names
+    if names == "reset":
+        assert watcher.frames[1].json["reason"] == "too_far"
+    watcher.leave()
+
+
+def test_events_that_the_filter_hides_move_the_cursor_on(hub: Hub, book: Book) -> None:
+    watcher = Watcher(hub, "e1.0", shows=lambda event: event.thread_id == "t2")
+    ring(hub, book.write(3))
+    ring(hub, book.write(1, thread_id="t2"))
+    until(lambda: watcher.seqs() == [9])
+    assert (watcher.frames[-1].id, watcher.stream.pos) == ("e1.9", 9)
+
+
+def test_a_reader_who_falls_behind_what_is_kept_is_served_from_the_store(hub: Hub, book: Book) -> None:
+    watcher = Watcher(hub, "e1.5")
+    watcher.may_read.clear()
+    watcher.wait_for("ready")
+    for _ in range(RECENT + PAGE):
+        ring(hub, book.write())
+    assert book.reads == 0
+    watcher.may_read.set()
+    until(lambda: watcher.seqs() == list(range(6, 6 + RECENT + PAGE)))
+    assert book.reads > 0
+
+
+def test_a_log_that_begins_anew_is_told_to_its_readers(hub: Hub, book: Book) -> None:
+    watcher = Watcher(hub, "e1.3")
+    until(lambda: watcher.seqs() == [4, 5])
+    book.begin_anew("e2", 1)
+    hub._check_heads()
+    assert watcher.wait_for("reset").json == {"reason": "epoch", "head": "e2.1"}
+    ring(hub, book.write(), "e2")
+    until(lambda: watcher.seqs() == [4, 5, 2])
+    assert watcher.frames[-1].id == "e2.2"
+
+
+def test_a_log_that_begins_anew_during_a_replay_is_not_mixed_with_the_old_one(hub: Hub, book: Book) -> None:
+    book.may_answer.clear()
+    watcher = Watcher(hub, "e1.0")
+    book.asked.wait()
+    book.begin_anew("e2", 3)
+    hub._check_heads()
+    book.may_answer.set()
+    assert watcher.wait_for("reset").json == {"reason": "epoch", "head": "e2.3"}
+    assert watcher.seqs() == []
+
+
+def test_the_rest_of_a_page_is_not_sent_once_the_log_has_begun_anew(hub: Hub, book: Book) -> None:
+    watcher = Watcher(hub, "e1.0")
+    watcher.may_read.clear()
+    until(lambda: watcher.names == ["ready"])
+    watcher.may_read.set()
+    watcher.may_read.clear()
+    until(lambda: watcher.seqs() == [1])
+    book.begin_anew("e2", 3)
+    hub._check_heads()
+    watcher.may_read.set()
+    watcher.wait_for("reset")
+    assert watcher.seqs() == [1]
+
+
+def test_a_page_of_another_life_is_not_taken_for_the_readers_own(hub: Hub, book: Book) -> None:
+    """The log begins anew, and a reader looks into the store before any tick has told so."""
+    watcher = Watcher(hub, "e1.0")
+    watcher.may_read.clear()
+    watcher.wait_for("ready")
+    book.begin_anew("e2", 7)
+    watcher.may_read.set()
+    watcher.wait_for("reset")
+    assert watcher.seqs() == []
+
+
+def test_a_stream_at_rest_does_nothing(hub: Hub, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    pump = Stream.pump
+    monkeypatch.setattr(Stream, "pump", lambda stream: (looks.append(1), pump(stream))[1])
+    watcher = Watcher(hub, "e1.0")
+    until(lambda: len(watcher.seqs()) == 5)
+    ring(hub, book.write())
+    until(lambda: len(watcher.seqs()) == 6)
+    before = len(looks)
+    for _ in range(100):
+        gevent.sleep(0)
+    assert len(looks) - before <= 1
+
+
+@pytest.mark.parametrize(("end", "reason"), [("kick", "auth"), ("drain", "drain")])
+def test_a_stream_that_we_end_says_bye_with_its_cursor_and_when_to_come_back(hub: Hub, end: str, reason: str) -> None:
+    watcher = Watcher(hub, "e1.3")
+    until(lambda: watcher.seqs() == [4, 5])
+    hub.kick("session:alice") if end == "kick" else hub.drain()
+    until(lambda: watcher.is_over)
+    last = watcher.frames[-1]
+    assert (last.event, last.id, last.json["reason"]) == ("bye", "e1.5", reason)
+    assert last.retry == last.json["retry_ms"]
+    assert RETRY[0] <= last.retry <= RETRY[1]
+    assert hub.streams == set()
+
+
+def test_a_kick_ends_the_streams_of_its_grant_alone(hub: Hub) -> None:
+    alice, bob = Watcher(hub), Watcher(hub, grant="session:bob")
+    until(lambda: alice.frames and bob.frames)
+    hub.kick("session:alice")
+    until(lambda: alice.is_over)
+    assert hub.streams == {bob.stream}
+
+
+def test_a_reader_who_has_gone_is_told_nothing(hub: Hub) -> None:
+    watcher = Watcher(hub)
+    watcher.wait_for("ready")
+    assert [frame.event for frame in watcher.leave()] == ["ready"]
+    assert hub.streams == set()
+
+
+def test_a_stream_is_rotated_after_its_lifetime(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "LIFETIME", (0.0, 0.0))
+    watcher = Watcher(hub, "e1.4")
+    until(lambda: watcher.is_over)
+    assert (watcher.names, watcher.frames[-1].json["reason"]) == (["ready", "message", "bye"], "rotate")
+
+
+def test_pings_carry_the_streams_own_cursor_and_the_head_that_was_heard_of(
+    hub: Hub, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "PING", 0.01)
+    watcher = Watcher(hub, "e1.5")
+    watcher.wait_for("ping")
+    book.may_answer.clear()
+    ring(hub, book.write(2))  # the first of them was lost, and the store takes its time
+    ping = until(lambda: watcher.frames[-1].json["head"] == "e1.7" and watcher.frames[-1])
+    assert (ping.event, ping.id) == ("ping", "e1.5")
+    book.may_answer.set()
+    until(lambda: watcher.seqs() == [6, 7])
+
+
+def test_a_stream_that_breaks_off_says_how_far_it_came(hub: Hub, book: Book, caplog: pytest.LogCaptureFixture) -> None:
+    """An older cursor in the `bye` would bring the reader back to events that it has."""
+    watcher = Watcher(hub, "e1.2")
+    until(lambda: watcher.seqs() == [3, 4, 5])
+    watcher.may_read.clear()
+    ring(hub, book.write())
+    for _ in range(2 * RECENT):
+        ring(hub, book.write())
+    book.trouble = OSError("the store is away")
+    watcher.may_read.set()
+    until(lambda: watcher.is_over)
+    assert "broke off" in caplog.text
+    assert (watcher.names[-1], watcher.frames[-1].id) == ("bye", f"e1.{watcher.seqs()[-1]}")
+
+
+def test_a_stream_that_cannot_begin_says_when_to_come_back(
+    hub: Hub, book: Book, caplog: pytest.LogCaptureFixture
+) -> None:
+    book.trouble = OSError("the store is away")
+    for cursor, id in (("e1.2", "e1.2"), (None, ""), ("nonsense", "nonsense")):
+        watcher = Watcher(hub, cursor)
+        until(lambda watcher=watcher: watcher.is_over)
+        assert [(frame.event, frame.id) for frame in watcher.frames] == [("bye", id)]
+    assert "broke off" in caplog.text
+
+
+def test_a_bye_never_asks_to_come_back_at_once() -> None:
+    assert all(frame.retry >= RETRY[0] for _ in range(100) for frame in sse.parse(bye("limit")))
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["write", "ring", "again", "early", "future", "tick", "turn", "join"]), st.integers(1, 4))
+)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_whatever_becomes_of_the_rings_every_stream_has_all_events_once_and_in_order(
+    steps: list[tuple[str, int]],
+) -> None:
+    """P1-P3: rings are dropped, doubled, mixed up or spurious, streams come at any time with any cursor."""
+    book = Book()
+    hub = hub_on(book)
+    watchers = [(0, Watcher(hub, "e1.0"))]
+    for step, count in steps:
+        newest = len(book.events)
+        if step == "write":
+            book.write(count)
+        elif step == "join":
+            watchers.append((newest // count, Watcher(hub, f"e1.{newest // count}")))
+        elif step == "tick":
+            hub._check_heads()
+        elif step == "turn":
+            gevent.sleep(0)
+        elif step == "future":
+            ring(hub, happening(newest + 1000))
+        elif newest:
+            back = {"ring": 0, "again": 1, "early": count}[step]
+            ring(hub, book.events[max(0, newest - 1 - back)])
+    hub._check_heads()
+    newest = len(book.events)
+    until(lambda: all(watcher.stream.pos == newest for _, watcher in watchers))
+    for start, watcher in watchers:
+        watcher.leave()
+        assert watcher.seqs() == list(range(start + 1, newest + 1))
+        assert watcher.names[0] == "ready"
+        assert all(Cursor.parse(frame.id) for frame in watcher.frames)
