@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, get_type_hints
 
 
@@ -50,7 +52,9 @@ class Config:
         environ = dict(os.environ) if environ is None else environ
         hints = get_type_hints(cls)
         given = {f.name: parse(f.name, hints[f.name], environ[f.name]) for f in fields(cls) if environ.get(f.name)}
-        return cls(**given)
+        settings = cls(**given)
+        settings.agent_retries  # noqa: B018 - read once now: a bad one must not wait for the first failure
+        return settings
 
     @property
     def data_dir(self) -> Path:
@@ -72,9 +76,10 @@ class Config:
 
     @property
     def agent_retries(self) -> tuple[float, ...]:
+        """Waits before each further attempt, seconds. Raises ConfigError."""
         try:
-            return tuple(float(part) for part in self.AGENT_RETRY_SECONDS.split(","))
-        except ValueError:
+            return tuple(parse("AGENT_RETRY_SECONDS", float, part) for part in self.AGENT_RETRY_SECONDS.split(","))
+        except ConfigError:
             raise ConfigError("AGENT_RETRY_SECONDS must be numbers separated by commas, such as 1,5,25,120") from None
 
     def broker_url(self) -> str:
@@ -87,13 +92,18 @@ class Config:
             return self.SECRET_KEY
         path = self.data_dir / "secret_key"
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            # O_EXCL: of two processes that start at once, one makes the key and both read it.
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48))
-        except FileExistsError:
-            pass
+        if not path.exists():
+            keep_first(path, secrets.token_urlsafe(48))
         return path.read_text()
+
+
+def keep_first(path: Path, text: str) -> None:
+    """Write a private file whole or not at all: of two processes that start at once, one makes it and both read it."""
+    with NamedTemporaryFile("w", dir=path.parent) as file:
+        file.write(text)
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 def parse(name: str, kind: type, text: str) -> Any:
@@ -103,6 +113,6 @@ def parse(name: str, kind: type, text: str) -> Any:
         value = kind(text)
     except ValueError:
         raise ConfigError(f"{name} must be a number, not {text!r}") from None
-    if kind is not str and value < 0:
-        raise ConfigError(f"{name} must not be negative, but is {text}")
+    if kind is not str and not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} must be a number from 0 on, not {text}")
     return value

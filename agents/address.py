@@ -31,7 +31,7 @@ def resolve(url: str, allow: frozenset[str]) -> Address:
     """Pin a URL to a public address, or to any if `allow` names its host:port. Raises AddressRefused, OSError."""
     parts, name, port = read(url)
     ips = {str(info[4][0]) for info in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)}
-    if f"{name}:{port}" not in allow and not all(is_public(ip) for ip in ips):
+    if not {f"{name}:{port}", f"[{name}]:{port}"} & allow and not all(is_public(ip) for ip in ips):
         raise AddressRefused(f"the agent's address is private; AGENT_ALLOW does not name {name}:{port}")
     ip = sorted(ips)[0]
     netloc = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -28,6 +28,7 @@ Work = Callable[[Session], T]
 Committed = Sequence[tuple[str, str, Event]]  # (log, epoch, event), in commit order
 
 WAIT = 2.0  # seconds a transaction may wait for its turn and for the lock
+LOOP_WAIT = 0.1  # seconds that the loop itself may stand still
 LOOK_MS = 2  # how long one look at a lock lasts
 
 
@@ -43,8 +44,8 @@ class Store:
             raise ValueError(f"DATABASE_URL must be sqlite:///path, not {url.partition(':')[0]}:…")
         self.after_commit = after_commit
         self._url = url
-        self._writer = Lane(sqlite(url, begin="BEGIN IMMEDIATE"))
-        self._readers = [Lane(sqlite(url, begin="BEGIN")) for _ in range(2)]
+        self._writer = Lane(url, "BEGIN IMMEDIATE")
+        self._readers = [Lane(url, "BEGIN") for _ in range(2)]
         self._next_reader = cycle(self._readers).__next__
         configure_mappers()  # now, in one thread: its lock is not for several
 
@@ -79,7 +80,7 @@ class Store:
 
     @cached_property
     def _loop_engine(self) -> Engine:
-        return sqlite(self._url, begin="BEGIN", wait=0.1)
+        return sqlite(self._url, "BEGIN", lambda: time.monotonic() + LOOP_WAIT)
 
 
 def put(session: Session, row: Base) -> None:
@@ -91,10 +92,11 @@ def put(session: Session, row: Base) -> None:
 class Lane:
     """One native thread and the engine that only it uses, so that no lock is ever contended across threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, url: str, begin: str) -> None:
         self.busy = 0
-        self._engine = engine
         self._thread = ThreadPool(1)
+        self._deadline = 0.0  # of the transaction that runs; its time in the queue counts
+        self._engine = sqlite(url, begin, lambda: self._deadline)
 
     def run(self, work: Work[T], deadline: float) -> tuple[T, Committed]:
         self.busy += 1
@@ -111,6 +113,7 @@ class Lane:
         try:
             if time.monotonic() > deadline:
                 raise StoreAway("the store is busy")
+            self._deadline = deadline
             return transact(self._engine, work), None
         except Exception as error:
             return None, error
@@ -126,8 +129,11 @@ def transact(engine: Engine, work: Work[T]) -> tuple[T, Committed]:
         raise StoreAway(str(getattr(error, "orig", error))) from error
 
 
-def sqlite(url: str, begin: str, wait: float = WAIT) -> Engine:
-    """An engine for one thread: WAL, durable commits, and transactions begun by `begin`, not by the driver."""
+def sqlite(url: str, begin: str, deadline: Callable[[], float]) -> Engine:
+    """An engine for one thread: WAL, durable commits, and transactions begun by `begin`, not by the driver.
+
+    `deadline()` is asked when one begins: until when (monotonic seconds) it may wait for the lock.
+    """
     engine = create_engine(
         url,
         pool_size=1,
@@ -135,7 +141,7 @@ def sqlite(url: str, begin: str, wait: float = WAIT) -> Engine:
         hide_parameters=True,  # message text never in a traceback
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
-        connect_args={"isolation_level": None, "timeout": wait, "check_same_thread": False},
+        connect_args={"isolation_level": None, "timeout": WAIT, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -147,24 +153,23 @@ def sqlite(url: str, begin: str, wait: float = WAIT) -> Engine:
     # take the lock when they begin.
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Any) -> None:
-        take_turn(connection.connection.driver_connection, begin, wait)
+        take_turn(connection.connection.driver_connection, begin, deadline())
 
     return engine
 
 
-def take_turn(connection: sqlite3.Connection, begin: str, wait: float) -> None:
-    """Begin a transaction as soon as the lock is free. Raises sqlite3.OperationalError after `wait` seconds.
+def take_turn(connection: sqlite3.Connection, begin: str, deadline: float) -> None:
+    """Begin a transaction as soon as the lock is free. Raises sqlite3.OperationalError at the deadline.
 
     SQLite's own wait sleeps for longer and longer, and so finds the lock of a busy neighbour taken every time: of two
     workers under load one starved for 2 s (measured). Many short waits get their turn.
     """
-    deadline = time.monotonic() + wait
     connection.execute(f"PRAGMA busy_timeout={LOOK_MS}")
     try:
         while not begun(connection, begin, deadline):
             pass
     finally:
-        connection.execute(f"PRAGMA busy_timeout={wait * 1000:.0f}")
+        connection.execute(f"PRAGMA busy_timeout={WAIT * 1000:.0f}")
 
 
 def begun(connection: sqlite3.Connection, begin: str, deadline: float) -> bool:
