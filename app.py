@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -69,8 +70,12 @@ def create_app(settings: Config | None = None) -> Flask:
     dispatcher = Dispatcher(store, settings)
     store.after_commit = partial(tell, hub, dispatcher)
     app.extensions |= {"settings": settings, "store": store, "hub": hub, "dispatcher": dispatcher}
-    app.extensions |= {"passwords": ThreadPool(HASHERS), "assets_version": assets.version_of(assets.FOLDER)}
-    guards.login_manager.init_app(app)
+    app.extensions |= {
+        "passwords": ThreadPool(HASHERS),
+        "assets_version": assets.version_of(assets.FOLDER),
+        "refusals": count(1),
+    }
+    guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
     errors.register(app)
     app.cli.add_command(commands.group)
     for bp, guard in DOORS:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import AbstractContextManager
+from functools import partial
 
 import gevent
 import httpx2 as httpx
@@ -62,6 +64,7 @@ class Dispatcher:
     def _empty_outbox(self) -> None:
         # A look costs little, a claim takes the write lock: most of the time there is nothing to claim.
         while self._store.peek(outbox.is_due):
+            self._pool.wait_available()  # before the lease begins to run
             question = self._store.write(lambda s: outbox.claim(s, self._caller.longest))
             if question is None:
                 return
@@ -86,6 +89,9 @@ class Dispatcher:
         except NotAccepted as reason:
             logger.warning("run %s: %s", question.run_id, reason)
             return str(reason)
+        except Exception:  # whatever it was, the person who waits must be told
+            logger.exception("run %s", question.run_id)
+            return "The agent could not be asked."
         return None
 
     def _note(self, question: Question, error: str | None) -> None:
@@ -110,33 +116,31 @@ class Caller:
 
     def call(self, question: Question) -> None:
         """Put the question; return when the agent has it. Raises NotAccepted."""
+        sent = Flag()
         try:
-            status = self._post(question)
-        except (httpx.ReadTimeout, gevent.Timeout):
-            return  # it was sent whole: the agent has it and takes its time
+            # The status is all we want: a body without end is never read.
+            with gevent.Timeout(self.longest), self._post(question, sent) as response:
+                status = response.status_code
         except AddressRefused as error:
             raise NotAccepted(f"The agent was not asked: {error}.") from error
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, OSError, gevent.Timeout) as error:
+            if isinstance(error, httpx.ReadTimeout | gevent.Timeout) and sent.is_set():
+                return  # it has the whole question and takes its time
             raise NotAccepted("The agent could not be reached.") from error
         if not 200 <= status < 300:
             raise NotAccepted(f"The agent refused the question (HTTP {status}).")
 
-    def _post(self, question: Question) -> int:
+    def _post(self, question: Question, sent: Flag) -> AbstractContextManager[httpx.Response]:
         address = resolve(question.url, self._allow)
         callback = f"{self._callback}?agent={question.agent_id}"
         body = msgspec.json.encode({**question.body, "callback_url": callback})
         signed = sign(webhook_secret(self._key, question.agent_id), question.run_id, int(time.time()), body)
-        headers = {
-            **signed,
-            "Host": address.host,
-            "Content-Type": "application/json",
-            "User-Agent": "Backchannel",
-        }
-        request = self._client.build_request(
-            "POST", address.url, content=body, headers=headers, extensions={"sni_hostname": address.name}
-        )
-        # The status is all we want: a body without end is never read.
-        with gevent.Timeout(self.longest):
-            response = self._client.send(request, stream=True)
-            response.close()
-            return int(response.status_code)
+        headers = {**signed, "Host": address.host, "Content-Type": "application/json", "User-Agent": "Backchannel"}
+        extensions = {"sni_hostname": address.name, "trace": partial(note_sent, sent)}
+        return self._client.stream("POST", address.url, content=body, headers=headers, extensions=extensions)
+
+
+def note_sent(sent: Flag, event: str, _info: object) -> None:
+    """Hear httpcore's trace: from here on the agent has the whole question."""
+    if event == "http11.send_request_body.complete":
+        sent.set()

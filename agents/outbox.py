@@ -11,12 +11,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Float, Select, exists, select
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, aliased
-from sqlalchemy.sql.functions import GenericFunction
 
 from chat import messages, runs
+from chat.clock import database_time
 from chat.ids import now_ms
 from chat.models import Agent, Dispatch, Message, Run
 from chat.native import message_json
@@ -24,23 +23,6 @@ from chat.native import message_json
 LEASE = 15.0  # seconds beyond the longest attempt
 HISTORY = 20  # messages
 HISTORY_BYTES = 128 * 1024  # of text
-
-
-class database_time(GenericFunction[float]):
-    """Unix seconds by the database's clock."""
-
-    type = Float()
-    inherit_cache = True
-
-
-@compiles(database_time, "sqlite")
-def sqlite_time(element: Any, compiler: Any, **options: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(database_time, "postgresql")
-def postgresql_time(element: Any, compiler: Any, **options: Any) -> str:
-    return "extract(epoch from clock_timestamp())"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
+from agents import address
 from blueprints.parts import secret_key, store
 from chat import accounts, agents
 from chat.errors import ChatError
@@ -56,6 +57,10 @@ def add_key(name: str, label: str) -> None:
 @click.option("--tenant", required=True)
 def add_agent(name: str, url: str, tenant: str) -> None:
     """Add an agent that is asked at URL; print its token, this once, and its webhook secret."""
+    try:
+        address.read(url)
+    except address.AddressRefused as error:
+        raise click.ClickException(f"{error}.".capitalize()) from None
     agent, token = do(lambda s: agents.add_agent(s, accounts.add_tenant(s, tenant), name, url))
     click.echo(f"agent_id        {agent.id}\nagent_token     {token}")
     click.echo(f"webhook_secret  {webhook_secret(secret_key(), agent.id)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flask import current_app
 from gevent.threadpool import ThreadPool
 
@@ -25,6 +27,11 @@ def settings() -> Config:
 def secret_key() -> str:
     """What signs sessions and derives webhook secrets."""
     return current_app.config["SECRET_KEY"]  # type: ignore[no-any-return]
+
+
+def refusals() -> Iterator[int]:
+    """Counts the webhooks that this worker refused for want of a credential."""
+    return current_app.extensions["refusals"]  # type: ignore[no-any-return]
 
 
 def passwords() -> ThreadPool:

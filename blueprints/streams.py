@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from secrets import token_hex
+from socket import socket
 
 from flask import Blueprint, Response, request
 
 from blueprints.guards import viewer
 from blueprints.parts import hub, store
 from chat import threads
+from chat.store import StoreAway
 from realtime.cursor import Cursor
 from realtime.peer import watched
 from realtime.stream import Filter, Stream, bye
 
 bp = Blueprint("streams", __name__)
 
-FOCUS = 20  # threads
+WRITE = 64 * 1024  # bytes at once
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
     "X-Accel-Buffering": "no",  # nginx would otherwise keep every byte until its buffer is full
@@ -25,10 +27,8 @@ HEADERS = {
 
 @bp.get("/stream")
 def everything() -> Response:
-    """All of the participant's log. `focus` names up to 20 threads that the page shows now."""
+    """All of the participant's log. `focus`, the threads that the page shows, narrows only what is not in the log."""
     who = viewer()
-    focus = [part for part in request.args.get("focus", "").split(",") if part][:FOCUS]
-    store().peek(lambda s: [threads.fetch_own(s, who, id) for id in focus])
     return respond(who.participant_id, who.grant, lambda event: True)
 
 
@@ -37,23 +37,41 @@ def one_thread(thread_id: str) -> Response:
     """One thread: a filter on the same log, so with the same ids. An operator may watch a participant's."""
     who = viewer()
     thread = store().peek(lambda s: threads.fetch(s, who, thread_id))
-    return respond(thread.participant_id, who.grant, lambda event: event.thread_id == thread_id)
+    right = who.grant if thread.participant_id == who.participant_id else who.operators_grant
+    return respond(thread.participant_id, right, lambda event: event.thread_id == thread_id)
+
+
+@bp.errorhandler(StoreAway)
+def store_away(_error: StoreAway) -> Response:
+    return refuse("limit")
 
 
 def respond(log: str, grant: str, shows: Filter) -> Response:
-    """Answer with a stream; one that cannot be taken now is told when to come back, since any error status is fatal."""
-    shown = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
-    refusal = "drain" if hub().draining else "limit" if hub().is_full else None
-    if refusal:
-        cursor = Cursor.parse(shown or "")
-        body: Iterator[bytes] = iter([bye(refusal, cursor and str(cursor))])
-    else:
-        stream = Stream(hub(), log, grant, shown, shows, conn=token_hex(8))
-        body = serve(stream, request.environ.get("gunicorn.socket"))
+    if hub().draining:
+        return refuse("drain")
+    if hub().is_full:
+        return refuse("limit")
+    stream = Stream(hub(), log, grant, shown_cursor(), shows, conn=token_hex(8))
+    return event_stream(serve(stream, request.environ.get("gunicorn.socket")))
+
+
+def refuse(reason: str) -> Response:
+    """What waiting heals is told by a `bye` when to come back: any error status ends an EventSource for good."""
+    cursor = Cursor.parse(shown_cursor() or "")
+    return event_stream([bye(reason, str(cursor) if cursor else None)])
+
+
+def shown_cursor() -> str | None:
+    return request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
+
+
+def event_stream(body: Iterable[bytes]) -> Response:
     return Response(body, mimetype="text/event-stream", headers=HEADERS)
 
 
-def serve(stream: Stream, sock: object) -> Iterator[bytes]:
+def serve(stream: Stream, sock: socket | None) -> Iterator[bytes]:
     # Runs after the view is over: no request, no session, no database connection lives as long as a stream.
-    with watched(sock, on_gone=stream.hang_up):  # type: ignore[arg-type]
-        yield from stream.serve()
+    with watched(sock, on_gone=stream.hang_up):
+        for frame in stream.serve():
+            # A write must get through within seconds, whole, so no write may be larger than a slow line takes.
+            yield from (frame[at : at + WRITE] for at in range(0, len(frame), WRITE))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from typing import NoReturn
 
+import msgspec
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from blueprints.guards import bearer_token
-from blueprints.parts import secret_key, settings, store
+from blueprints.parts import refusals, secret_key, settings, store
 from blueprints.requests import whole_body
 from chat import agents, deliveries, signatures
-from chat.deliveries import Receipt
 from chat.errors import ChatError
 from chat.models import Agent
-from chat.text import parse_json
 from chat.tokens import webhook_secret
 
 bp = Blueprint("webhook", __name__, url_prefix="/webhook")
@@ -45,23 +45,31 @@ class TooLarge(ChatError):
         super().__init__("too_large", f"the body must have at most {settings().WEBHOOK_MAX_BYTES:,} bytes")
 
 
+class Claim(msgspec.Struct):
+    """The thread that a body claims to be about; believed only so far as to choose a secret."""
+
+    thread_id: str = ""
+
+
 @bp.post("/chat-response")
 def chat_response() -> ResponseReturnValue:
     """Take an agent's answer, with any or no Content-Type. 2xx only after the commit, 503 if it cannot commit."""
+    bearer = agent_by_bearer()
+    if bearer is None and not signatures.is_fresh(request.headers, time.time()):
+        refuse()  # without reading on: a body is work, and this one comes from nobody
     body = read_body()
-    if body is None:
-        return too_large()
-    agent = agent_by_bearer() or agent_by_signature(body)
-    if agent is None:
-        logger.warning("refused a webhook without a valid credential")
-        raise Unauthenticated
+    agent = bearer or agent_by_signature(body) or refuse()
+    said = TooLarge() if body is None else deliveries.read(body)
+    size = (request.content_length or 0) if body is None else len(body)
     key = request.headers.get("webhook-id") or request.headers.get("Idempotency-Key")
-    return respond(store().write(lambda s: deliveries.receive(s, agent, body, key)))
+    receipt = store().write(lambda s: deliveries.receive(s, agent, said, key, size))
+    return jsonify(receipt.body), receipt.status, {"Idempotent-Replay": "true"} if receipt.replayed else {}
 
 
-def respond(receipt: Receipt) -> ResponseReturnValue:
-    headers = {"Idempotent-Replay": "true"} if receipt.replayed else {}
-    return jsonify(receipt.body), receipt.status, headers
+def refuse() -> NoReturn:
+    """Raise Unauthenticated; the refusal is counted, and leaves no row."""
+    logger.warning("refused webhook %d without a valid credential", next(refusals()))
+    raise Unauthenticated
 
 
 def read_body() -> bytes | None:
@@ -73,36 +81,26 @@ def read_body() -> bytes | None:
         return None
 
 
-def too_large() -> ResponseReturnValue:
-    """An unread body cannot prove a signature, so only a bearer's call is known to be an agent's and entered."""
-    agent = agent_by_bearer()
-    error, size = TooLarge(), request.content_length or 0
-    if agent is None:
-        raise error
-    return respond(store().write(lambda s: deliveries.refuse(s, agent, error, size)))
-
-
 def agent_by_bearer() -> Agent | None:
     token = bearer_token()
     return store().peek(lambda s: agents.agent_by_token(s, token)) if token else None
 
 
-def agent_by_signature(body: bytes) -> Agent | None:
-    """The agent whose secret signed this body."""
-    if not signatures.is_signed(request.headers):
-        return None
-    thread_id, named = thread_of(body), request.args.get("agent")
+def agent_by_signature(body: bytes | None) -> Agent | None:
+    """The agent whose secret signed this body. Raises TooLarge for one that is too large to be checked."""
+    if body is None:
+        raise TooLarge
+    named = request.args.get("agent")
+    thread_id = "" if named else claimed_thread(body)
     for agent in store().peek(lambda s: agents.agents_who_may_sign(s, thread_id, named)):
-        secret = webhook_secret(secret_key(), agent.id)
-        if signatures.verify(secret, request.headers, body, time.time()):
+        if signatures.verify(webhook_secret(secret_key(), agent.id), request.headers, body, time.time()):
             return agent
     return None
 
 
-def thread_of(body: bytes) -> object:
-    """The thread that the body claims to be about; believed only so far as to choose a secret."""
+def claimed_thread(body: bytes) -> str:
+    # Into a Struct of one field: what else a body of megabytes holds is passed over, not built.
     try:
-        said = parse_json(body)
-    except ChatError:
-        return None
-    return said.get("thread_id") if isinstance(said, dict) else None
+        return msgspec.json.decode(body, type=Claim).thread_id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from chat import log
@@ -22,6 +22,7 @@ hasher = PasswordHasher()
 NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$XZXlFKd2ci8CEmTt2sIdKw$ybPWJnWhR3ycV6Dbpmz95DzSBYdGeGaxi6G5lemL+y0"
 
 ROLES = ("member", "operator", "admin")
+OPERATORS = ROLES[1:]
 DAY = 86_400_000  # milliseconds
 
 
@@ -34,8 +35,13 @@ class Viewer:
     grant: str
 
     @property
+    def operators_grant(self) -> str:
+        """The grant to read what is not one's own: it ends with the role, too."""
+        return f"{self.grant}:operator"
+
+    @property
     def is_operator(self) -> bool:
-        return self.user.role in ("operator", "admin")
+        return self.user.role in OPERATORS
 
 
 def add_tenant(session: Session, name: str) -> Tenant:
@@ -113,35 +119,42 @@ def viewer_by_key(session: Session, token: str) -> Viewer | None:
     return viewer(session, "key", ApiKey, ApiKey.token_hash == hash_token(token), ApiKey.revoked_at.is_(None))
 
 
-def viewer(session: Session, kind: str, credential: type[SignIn] | type[ApiKey], *conditions: object) -> Viewer | None:
+def viewer(
+    session: Session, kind: str, credential: type[SignIn] | type[ApiKey], *conditions: ColumnElement[bool]
+) -> Viewer | None:
     query = (
         select(User, Participant.id, credential.id)
         .join(credential, credential.user_id == User.id)
         .join(Participant, Participant.user_id == User.id)
-        .where(User.active, *conditions)  # type: ignore[arg-type]
+        .where(User.active, *conditions)
     )
     row = session.execute(query).first()
     return row and Viewer(row[0], row[1], f"{kind}:{row[2]}")
 
 
-def live_sessions() -> tuple[object, ...]:
+def live_sessions() -> tuple[ColumnElement[bool], ...]:
     return SignIn.revoked_at.is_(None), SignIn.expires_at > now_ms()
 
 
 def admitted(session: Session, grants: Collection[str]) -> set[str]:
     """Which of these grants still hold: asked for all open streams at once, every tick."""
-    return holding(session, "session", SignIn, grants, *live_sessions()) | holding(
-        session, "key", ApiKey, grants, ApiKey.revoked_at.is_(None)
-    )
+    roles = roles_of(session, SignIn, ids(grants, "session"), *live_sessions())
+    roles |= roles_of(session, ApiKey, ids(grants, "key"), ApiKey.revoked_at.is_(None))
+    return {grant for grant in grants if holds(grant, roles.get(grant.split(":")[1]))}
 
 
-def holding(
-    session: Session,
-    kind: str,
-    credential: type[SignIn] | type[ApiKey],
-    grants: Collection[str],
-    *conditions: object,
-) -> set[str]:
-    ids = [grant.partition(":")[2] for grant in grants if grant.startswith(f"{kind}:")]
-    query = select(credential.id).join(User, credential.user_id == User.id).where(User.active, credential.id.in_(ids))
-    return {f"{kind}:{id}" for id in session.scalars(query.where(*conditions))}  # type: ignore[arg-type]
+def holds(grant: str, role: str | None) -> bool:
+    return role in OPERATORS if grant.endswith(":operator") else role is not None
+
+
+def ids(grants: Collection[str], kind: str) -> list[str]:
+    return [grant.split(":")[1] for grant in grants if grant.startswith(f"{kind}:")]
+
+
+def roles_of(
+    session: Session, credential: type[SignIn] | type[ApiKey], ids: list[str], *conditions: ColumnElement[bool]
+) -> dict[str, str]:
+    """The role of each credential's user, by credential id; those that no longer hold are left out."""
+    query = select(credential.id, User.role).join(User, credential.user_id == User.id)
+    rows = session.execute(query.where(User.active, credential.id.in_(ids), *conditions))
+    return {row.id: row.role for row in rows}

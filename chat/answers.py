@@ -6,13 +6,14 @@ LangGraph posts its run object plus `status`, `values` (absent without a checkpo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from chat.errors import Invalid
-from chat.text import AGENT_TEXT, check_length, convert, storable
+from chat.text import AGENT_TEXT, check_length, convert, parse_json, storable
 
 Kind = Literal["chat", "data", "handoff", "file", "reasoning", "tool", "notice"]
 
@@ -63,6 +64,21 @@ class LangGraphBody(msgspec.Struct):
     error: Any = None
 
 
+# A whole pair stays, so does a backslash that is one itself; what is left of \\uD800 to \\uDFFF stands alone.
+SURROGATE = re.compile(rb"(\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F]..")
+
+
+def parse_webhook(body: bytes) -> Any:
+    """Decode a webhook's JSON. In LangGraph's, which is sent once, half an emoji is replaced instead of refused."""
+    try:
+        return parse_json(body)
+    except Invalid:
+        mended = parse_json(SURROGATE.sub(lambda found: found[1] or rb"\ufffd", body))
+        if isinstance(mended, dict) and "message" not in mended:
+            return mended
+        raise
+
+
 def read_answer(body: Any) -> Answer:
     """Read a webhook's decoded JSON. Raises Invalid that says what to send instead."""
     if not isinstance(body, dict):
@@ -81,6 +97,7 @@ def read_native(body: NativeBody) -> Answer:
     check_length(said.text, AGENT_TEXT, "message.text", "bytes")
     storable(said.text, "message.text")
     storable(said.data, "message.data")
+    check_length(msgspec.json.encode(said.data).decode(), AGENT_TEXT, "message.data", "bytes")
     return Answer(body.thread_id, named(body.run_id), text=said.text, kind=said.kind, data=said.data)
 
 

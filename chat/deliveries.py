@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from chat import idempotency, messages, runs
-from chat.answers import Answer, read_answer
+from chat.answers import Answer, parse_webhook, read_answer
 from chat.errors import ChatError, Conflict, Invalid
 from chat.ids import now_ms
 from chat.models import Agent, Delivery, Message, Run, Thread
 from chat.store import put
-from chat.text import parse_json, storable
+from chat.text import storable
 from chat.threads import not_found
 
 KEY = 255  # characters
@@ -28,11 +28,22 @@ class Receipt:
     replayed: bool = False
 
 
-def receive(session: Session, agent: Agent, body: bytes, key: str | None) -> Receipt:
-    """Take an agent's webhook: store what it says and enter the call in the ledger, whatever becomes of it."""
-    delivery = Delivery(agent_id=agent.id, key=key and key[:KEY], bytes=len(body))
+def read(body: bytes) -> Answer | ChatError:
+    """What a webhook's body says, or why it cannot be taken. Away from the transaction: a body may be large."""
     try:
-        receipt = take_in(session, agent, body, key, delivery)
+        return read_answer(parse_webhook(body))
+    except ChatError as error:
+        return error
+
+
+def receive(session: Session, agent: Agent, said: Answer | ChatError, key: str | None, size: int) -> Receipt:
+    """Take an agent's webhook: store what it says and enter the call in the ledger, whatever becomes of it.
+
+    `size` is that of the body, in bytes.
+    """
+    delivery = Delivery(agent_id=agent.id, key=key and key[:KEY], bytes=size)
+    try:
+        receipt = take_in(session, agent, said, key, delivery)
         delivery.outcome = "repeated" if receipt.replayed else "received"
     except ChatError as error:  # raised before anything was written
         receipt = refusal(error)
@@ -42,19 +53,14 @@ def receive(session: Session, agent: Agent, body: bytes, key: str | None) -> Rec
     return receipt
 
 
-def refuse(session: Session, agent: Agent, error: ChatError, size: int) -> Receipt:
-    """Enter a call in the ledger that was refused unread."""
-    put(session, Delivery(agent_id=agent.id, bytes=size, status=error.status, outcome=error.code))
-    return refusal(error)
-
-
 def refusal(error: ChatError) -> Receipt:
     said = {"code": error.code, "message": error.message}
     return Receipt(error.status, {"error": {**said, "field": error.field} if error.field else said})
 
 
-def take_in(session: Session, agent: Agent, body: bytes, key: str | None, delivery: Delivery) -> Receipt:
-    answer = read_answer(parse_json(body))
+def take_in(session: Session, agent: Agent, answer: Answer | ChatError, key: str | None, delivery: Delivery) -> Receipt:
+    if isinstance(answer, ChatError):
+        raise answer
     delivery.thread_id, delivery.run_id = answer.thread_id[:KEY].replace("\x00", ""), answer.run_id
     check_key(key, answer)
     thread = session.get(Thread, storable(answer.thread_id, "thread_id"))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from chat import idempotency, log, runs, threads
 from chat.accounts import Viewer
 from chat.answers import Answer
-from chat.errors import Invalid
+from chat.errors import Invalid, NotFound
 from chat.models import LogEntry, Message, Run, Thread
 from chat.native import message_json, run_json
 from chat.store import put
@@ -38,7 +38,7 @@ def say(
     meaning = idempotency.meaning_of(thread_id, text, data)
     kept = client_id and idempotency.recall(session, thread.participant_id, client_id, meaning)
     if kept:
-        return kept, True
+        return message_json(repeated(session, kept["id"])), True
     message = enter(
         session,
         thread,
@@ -50,7 +50,7 @@ def say(
     )
     shown = message_json(message)
     if client_id:
-        idempotency.remember(session, thread.participant_id, client_id, meaning, shown)
+        idempotency.remember(session, thread.participant_id, client_id, meaning, {"id": message.id})
     if thread.title is None and text.strip():
         threads.rename(session, thread, title_of(text))
     runs.start(session, thread, message)
@@ -78,6 +78,14 @@ def enter(session: Session, thread: Thread, **said: Any) -> Message:
     threads.touch(session, thread, message)
     entry = LogEntry(kind="message", change="created", thread_id=thread.id, subject_id=message.id)
     log.append(session, thread.participant_id, place, entry, message_json(message))
+    return message
+
+
+def repeated(session: Session, message_id: str) -> Message:
+    """The message said before; only its id is kept with the key, so that what is deleted is gone. Raises NotFound."""
+    message = session.get(Message, message_id)
+    if message is None:
+        raise NotFound("deleted", "this message has been deleted since")
     return message
 
 

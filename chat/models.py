@@ -170,7 +170,7 @@ class Run(Base):
     agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"))
     message_id: Mapped[str | None] = owned_by("messages.id")
     answer: Mapped[str | None]
-    answer_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
+    answer_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
     status: Mapped[str] = mapped_column(default="queued")
     error: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=0)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, insert, or_, select
 from sqlalchemy.orm import Session
 
 from chat import log
+from chat.clock import database_time
 from chat.errors import Conflict
 from chat.ids import new_id, now_ms
 from chat.models import Agent, Dispatch, LogEntry, Message, Run, Thread
 from chat.native import run_json
-from chat.store import put
 
 FAILED = ("error", "timeout", "lost", "stopped")
 
@@ -20,7 +20,7 @@ FAILED = ("error", "timeout", "lost", "stopped")
 def start(session: Session, thread: Thread, message: Message | None, external_id: str | None = None) -> Run:
     """Open a run for a message and put the question to the agent into the outbox.
 
-    With `external_id` the agent opened it itself, so there is nothing to ask.
+    With `external_id` the agent opened it itself: nothing is to be asked, but an answer is due all the same.
     """
     place = log.take(session, thread.participant_id)
     run = Run(id=new_id(), participant_id=thread.participant_id, thread_id=thread.id, agent_id=thread.agent_id)
@@ -29,8 +29,9 @@ def start(session: Session, thread: Thread, message: Message | None, external_id
     run.rev = place.seq
     session.add(run)
     session.flush()
-    if external_id is None:
-        put(session, Dispatch(run_id=run.id, thread_id=thread.id, seq=place.seq))
+    accepted_at = database_time() if external_id else None
+    outbox = insert(Dispatch.table())
+    session.execute(outbox.values(run_id=run.id, thread_id=thread.id, seq=place.seq, accepted_at=accepted_at))
     entry = LogEntry(kind="run", change="created", thread_id=thread.id, subject_id=run.id)
     log.append(session, thread.participant_id, place, entry, run_json(run))
     return run

@@ -24,18 +24,19 @@ def sign(secret: str, id: str, timestamp: int, body: bytes) -> dict[str, str]:
     return {"webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": signature}
 
 
-def is_signed(headers: Mapping[str, str]) -> bool:
-    """Does the request claim to be signed?"""
-    return "webhook-signature" in headers
+def is_fresh(headers: Mapping[str, str], now: float) -> bool:
+    """Does the request claim to be signed within TOLERANCE of `now` (Unix seconds)? Answered without its body."""
+    timestamp = headers.get("webhook-timestamp", "")
+    complete = bool(headers.get("webhook-id") and headers.get("webhook-signature"))
+    return complete and bool(TIMESTAMP.fullmatch(timestamp)) and abs(now - int(timestamp)) <= TOLERANCE
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> bool:
     """Is this body signed with `secret`, for this id, within TOLERANCE of `now` (Unix seconds)?"""
-    id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not id or not TIMESTAMP.fullmatch(timestamp) or abs(now - int(timestamp)) > TOLERANCE:
+    if not is_fresh(headers, now):
         return False
-    expected = mac(secret, id, timestamp, body)
-    return any(hmac.compare_digest(expected, given) for given in signatures(headers.get("webhook-signature", "")))
+    expected = mac(secret, headers["webhook-id"], headers["webhook-timestamp"], body)
+    return any(hmac.compare_digest(expected, given) for given in signatures(headers["webhook-signature"]))
 
 
 def mac(secret: str, id: str, timestamp: str, body: bytes) -> bytes:

@@ -125,7 +125,7 @@ class Bus:
                 batch.append(self._queue.get_nowait())
             try:
                 self._publish_batch(batch)
-            except RedisError as error:
+            except Exception as error:  # whatever it was, the next hint may get through
                 logger.warning("cannot publish: %s", error)
                 gevent.sleep(BREAK)  # the breaker: hints queue up meanwhile, and the tick finds what they say
 
@@ -159,6 +159,8 @@ class Bus:
                 self._take(channel.decode(), said)
             elif kind == b"subscribe":
                 self._subscribed(channel.decode())
+            elif channel.decode() in self._confirmed:  # unsubscribed, but wanted again since
+                self._send("SUBSCRIBE", [channel.decode()])
 
     def _take(self, channel: str, said: bytes) -> None:
         try:
@@ -192,10 +194,10 @@ class Bus:
         if connection is None:
             return
         try:
-            with self._sending:
+            with gevent.Timeout(TIMEOUT), self._sending:
                 connection.send_command(command, *channels, check_health=False)
-        except (RedisError, OSError):
-            connection.disconnect()
+        except (RedisError, OSError, gevent.Timeout):
+            connection.disconnect()  # a command sent by half would spoil all that follow
 
     def _disconnected(self) -> None:
         self.healthy = False
@@ -209,7 +211,7 @@ class Bus:
 
     def _watch(self) -> None:
         while True:
-            gevent.sleep(QUIET * random.uniform(0.8, 1.2))
+            gevent.sleep(1)
             if self._connection is not None and time.monotonic() - self._last_heard > QUIET:
                 self._probe_once(self._connection)
 

@@ -6,14 +6,24 @@ from typing import NamedTuple
 
 import msgspec
 
+from realtime.cursor import Cursor
+from realtime.frames import frame
 
-class Event(msgspec.Struct, frozen=True, eq=False):
+
+class Event(msgspec.Struct, eq=False):
     """`data` is one line of JSON, encoded once where the event was made and never decoded on its way."""
 
     seq: int
     kind: str
     thread_id: str
     data: msgspec.Raw
+    _framed: bytes | None = None
+
+    def framed(self, epoch: str) -> bytes:
+        """As a frame of the native dialect, made once however many read it. Raises FrameError."""
+        if self._framed is None:
+            self._framed = frame(self.kind, self.data, str(Cursor(epoch, self.seq)))
+        return self._framed
 
 
 class Head(NamedTuple):

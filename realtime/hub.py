@@ -68,26 +68,21 @@ class Hub:
 
         Raises LogGone, and whatever the store raises.
         """
-        tail = self._join(log)
-        tail.readers.add(stream)
-        self.streams.add(stream)
-        if self.draining:  # since it was let in
-            stream.hang_up("drain")
+        self.streams.add(stream)  # before anything waits: it counts, and may be kicked or drained, from here on
         try:
-            yield tail
+            with self._join(log).reader(stream) as tail:
+                yield tail
         finally:
             self.streams.discard(stream)
-            tail.readers.discard(stream)
-            tail.idle_since = time.monotonic()
 
     @property
     def is_full(self) -> bool:
         return 0 < self._most <= len(self.streams)
 
     def kick(self, grant: str) -> None:
-        """End the streams that this grant has opened."""
+        """End the streams that this grant has opened, by whatever right of it."""
         for stream in list(self.streams):
-            if stream.grant == grant:
+            if stream.grant == grant or stream.grant.startswith(f"{grant}:"):
                 stream.hang_up("auth")
 
     def drain(self) -> None:
@@ -140,9 +135,16 @@ class Hub:
         before = {log: tail.last for log, tail in self._tails.items()}
         heads = self._heads(list(before)) if before else {}
         for log, last in before.items():
-            tail = self._tails.get(log)
-            if tail and log in heads:
+            if log not in heads:
+                self._end(log)
+            elif tail := self._tails.get(log):
                 tail.head_is(heads[log], last)
+
+    def _end(self, log: str) -> None:
+        """The log is gone, and with it whoever was let in to read it."""
+        tail = self._tails.get(log)
+        for reader in list(tail.readers if tail else ()):
+            reader.hang_up("auth")
 
     def _let_go(self) -> None:
         now = time.monotonic()

@@ -70,6 +70,9 @@ class Stream:
                 yield from self._live()
             if self._ending:
                 yield bye(self._ending, self._last_known)
+        except OSError as error:
+            logger.warning("stream %s of log %s broke off: %s", self._conn, self._log, error)
+            yield bye("limit", self._last_known)
         except Exception:
             logger.exception("stream %s of log %s broke off", self._conn, self._log)
             yield bye("limit", self._last_known)
@@ -136,7 +139,7 @@ class Stream:
         if self._reset is not None:
             return
         if page is None or page.head.epoch != self.epoch or not page.events:
-            self._reset = "pruned"
+            self._reset = "epoch" if page and page.head.epoch != self.epoch else "pruned"
             return
         for event in page.events:
             yield from self._pass_on(event)
@@ -144,9 +147,10 @@ class Stream:
                 return
 
     def _pass_on(self, event: Event) -> Iterator[bytes]:
+        framed = event.framed(self.epoch) if self._shows(event) else None
         self.cursor = Cursor(self.epoch, event.seq)  # also past those that the filter hides
-        if self._shows(event):
-            yield self._frame(event.kind, event.data)
+        if framed is not None:
+            yield framed
 
     def _start_anew(self, reason: str) -> bytes:
         # No id: the page takes the new cursor from the answer of its GET, so a cut in between is seen as a reset again.

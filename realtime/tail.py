@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import gevent
@@ -29,6 +31,7 @@ class Reader(Protocol):
     """An open stream, as its tail sees it."""
 
     def wake(self) -> None: ...
+    def hang_up(self, reason: str) -> None: ...
     def reset(self, reason: str) -> None: ...
 
 
@@ -52,6 +55,16 @@ class Tail:
     def cursor(self) -> Cursor:
         return Cursor(self.epoch, self.last)
 
+    @contextmanager
+    def reader(self, reader: Reader) -> Iterator[Tail]:
+        """Wake this reader whenever there is something new, as long as the context lasts."""
+        self.readers.add(reader)
+        try:
+            yield self
+        finally:
+            self.readers.discard(reader)
+            self.idle_since = time.monotonic()
+
     def recall(self, seq: int) -> Event | None:
         """The event of that seq, if it is still among the recent ones."""
         index = seq - self.last - 1 + len(self._recent)
@@ -74,6 +87,8 @@ class Tail:
         """
         if head.epoch != self.epoch or head.seq < last_before:
             self.start_anew(head, "epoch" if head.epoch != self.epoch else "rewound")
+        elif self.last < head.floor:
+            self.start_anew(head, "pruned")  # what is missing is there no more
         else:
             self.heard(head.epoch, head.seq)
 

@@ -27,7 +27,8 @@ def say(store: Store, who: Viewer, thread_id: str, text: str = "Hello?", **more:
 def call(store: Store, agent: Agent, body: dict[str, Any] | bytes, key: str | None = None) -> Receipt:
     """The agent calls the webhook; its credentials have been checked."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return store.write(lambda s: deliveries.receive(s, agent, raw, key))
+    said = deliveries.read(raw)
+    return store.write(lambda s: deliveries.receive(s, agent, said, key, len(raw)))
 
 
 def spoken(text: str = "Hello!", **message: Any) -> dict[str, Any]:

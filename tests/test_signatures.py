@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from chat.signatures import SIGNATURES, TOLERANCE, is_signed, sign, verify
+from chat.signatures import SIGNATURES, TOLERANCE, is_fresh, sign, verify
 from chat.tokens import webhook_secret
 
 # The vector that the reference implementations share (standard-webhooks/libraries, "test sign function").
@@ -147,9 +147,11 @@ def test_another_secret_does_not_fit(secret: str) -> None:
     assert verify(secret, HEADERS, BODY, TIME) is False
 
 
-def test_a_request_claims_to_be_signed_by_its_signature_header() -> None:
-    assert is_signed(HEADERS)
-    assert not is_signed({"webhook-id": ID, "webhook-timestamp": str(TIME)})
+@pytest.mark.parametrize("missing", HEADERS)
+def test_whether_a_request_claims_to_be_signed_now_is_known_without_its_body(missing: str) -> None:
+    assert is_fresh(HEADERS, TIME + TOLERANCE)
+    assert not is_fresh(HEADERS, TIME + TOLERANCE + 1)
+    assert not is_fresh({name: value for name, value in HEADERS.items() if name != missing}, TIME)
 
 
 def test_each_agent_has_a_secret_of_its_own() -> None:

@@ -152,10 +152,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_threads_agent_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
-            ["participant_id"],
-            ["participants.id"],
-            name=op.f("fk_threads_participant_id"),
-            ondelete="CASCADE",
+            ["participant_id"], ["participants.id"], name=op.f("fk_threads_participant_id"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_threads_tenant_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_threads")),
@@ -163,9 +160,7 @@ def upgrade() -> None:
     with op.batch_alter_table("threads", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_threads_agent_id"), ["agent_id"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_threads_participant_id_updated_at_id"),
-            ["participant_id", "updated_at", "id"],
-            unique=False,
+            batch_op.f("ix_threads_participant_id_updated_at_id"), ["participant_id", "updated_at", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_threads_tenant_id"), ["tenant_id"], unique=False)
 
@@ -187,10 +182,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("edited_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["participant_id"],
-            ["participants.id"],
-            name=op.f("fk_messages_participant_id"),
-            ondelete="CASCADE",
+            ["participant_id"], ["participants.id"], name=op.f("fk_messages_participant_id"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(["thread_id"], ["threads.id"], name=op.f("fk_messages_thread_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
@@ -236,6 +228,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("agent_id", "external_id", name=op.f("uq_runs_agent_id_external_id")),
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_runs_answer_id"), ["answer_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_runs_message_id"), ["message_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_runs_participant_id"), ["participant_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_runs_thread_id"), ["thread_id"], unique=False)
