@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -33,6 +34,7 @@ DOORS = (
 )
 
 BODY = 256 * 1024  # bytes; the webhook has a limit of its own
+SPARE_FILES = 200  # for requests, the database and the broker
 HASHERS = 2  # a password hash takes 80 ms and 64 MiB: two at a time
 
 CSP = "; ".join(
@@ -77,7 +79,8 @@ def create_app(settings: Config | None = None) -> Flask:
     }
     guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
     errors.register(app)
-    app.cli.add_command(commands.group)
+    app.cli.add_command(commands.people)
+    app.cli.add_command(commands.logs)
     for bp, guard in DOORS:
         open_door(app, bp, guard)
     app.after_request(add_headers)
@@ -126,8 +129,16 @@ def make_hub(settings: Config, store: Store) -> Hub:
         heads=lambda logs: store.peek(lambda s: log.heads(s, logs)),
         after=lambda name, seq, limit: store.read(lambda s: log.after(s, name, seq, limit)),
         admitted=lambda grants: store.peek(lambda s: accounts.admitted(s, grants)),
-        most=settings.STREAMS_PER_WORKER,
+        most=most_streams(settings.STREAMS_PER_WORKER),
     )
+
+
+def most_streams(wanted: int) -> int:
+    """As many as wanted, but no more than there may be open files; 0: no limit."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted or files, max(files - SPARE_FILES, 1))
 
 
 def tell(hub: Hub, dispatcher: Dispatcher, committed: Committed) -> None:

@@ -94,7 +94,10 @@ class Config:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             keep_first(path, secrets.token_urlsafe(48))
-        return path.read_text()
+        key = path.read_text()
+        if not key:
+            raise ConfigError(f"{path} is empty; restore it, or remove it to have a new one made")
+        return key
 
 
 def keep_first(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ gevent.monkey.patch_all()  # before anything imports sockets or a database drive
 
 import logging
 import os
+import resource
 import subprocess
 import sys
 
@@ -27,13 +28,18 @@ workers = settings.WORKERS
 worker_connections = (settings.STREAMS_PER_WORKER or 100_000) + 1000
 graceful_timeout = settings.DRAIN_SECONDS
 timeout = 30  # seconds without the loop turning; a stream may live for ever
-keepalive = 5
+keepalive = 2  # seconds; a stopping worker waits for idle connections too
 control_socket_disable = True  # one path per user: a second server would take it over
 preload_app = False  # a database driver imported before the patch blocks the loop
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
 for chatty in ("httpx2", "httpcore2", "alembic"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+# A stream is an open file, and the usual soft limit of 1,024 would be met before the cap of streams.
+most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
 
 
 def on_starting(server):

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
@@ -66,8 +67,9 @@ def make_demo(settings: Config) -> dict[str, str]:
     demo = {**(kept or new_demo()), "url": settings.public_url}
     password_hash = None if kept else accounts.hasher.hash(demo["password"])
     Store(settings.database_url).write(lambda session: bring_in(session, settings, demo, password_hash))
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with NamedTemporaryFile("w", dir=path.parent, delete=False) as file:  # private, and whole or not at all
         json.dump(demo, file, indent=2)
+    os.replace(file.name, path)
     return demo
 
 

@@ -1,4 +1,4 @@
-"""`flask --app app accounts …`: what an operator does at a terminal: tenants, users, keys and agents."""
+"""What an operator does at a terminal: `flask --app app accounts …` and `flask --app app log …`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sqlalchemy.orm import Session
 
 from agents import address
 from blueprints.parts import secret_key, store
-from chat import accounts, agents
+from chat import accounts, agents, log
 from chat.errors import ChatError
 from chat.tokens import webhook_secret
 
 T = TypeVar("T")
-group = AppGroup("accounts", help="Tenants, users, API keys and agents.")
+people = AppGroup("accounts", help="Tenants, users, API keys and agents.")
 
 
-@group.command("add-user")
+@people.command("add-user")
 @click.argument("name")
 @click.option("--tenant", required=True, help="made if there is none of this name")
 @click.option("--role", type=click.Choice(accounts.ROLES), default="member")
@@ -31,7 +31,7 @@ def add_user(name: str, tenant: str, role: str, password: str) -> None:
     click.echo(f"{name} may sign in.")
 
 
-@group.command("disable-user")
+@people.command("disable-user")
 @click.argument("name")
 def disable_user(name: str) -> None:
     """Let a user in no more; open streams end within seconds."""
@@ -43,7 +43,7 @@ def disable_user(name: str) -> None:
     click.echo(f"{name} may no longer sign in.")
 
 
-@group.command("add-key")
+@people.command("add-key")
 @click.argument("name")
 @click.option("--label", default="key", help="what the key is for")
 def add_key(name: str, label: str) -> None:
@@ -51,7 +51,7 @@ def add_key(name: str, label: str) -> None:
     click.echo(do(lambda s: accounts.add_key(s, accounts.find_user(s, name), label)))
 
 
-@group.command("add-agent")
+@people.command("add-agent")
 @click.argument("name")
 @click.argument("url")
 @click.option("--tenant", required=True)
@@ -64,6 +64,15 @@ def add_agent(name: str, url: str, tenant: str) -> None:
     agent, token = do(lambda s: agents.add_agent(s, accounts.add_tenant(s, tenant), name, url))
     click.echo(f"agent_id        {agent.id}\nagent_token     {token}")
     click.echo(f"webhook_secret  {webhook_secret(secret_key(), agent.id)}")
+
+
+logs = AppGroup("log", help="The participants' logs.")
+
+
+@logs.command("rotate-epoch")
+def rotate_epoch() -> None:
+    """Begin every log anew, after a database was restored: open pages then fetch everything again."""
+    click.echo(f"{do(log.rotate_epochs)} logs begin anew.")
 
 
 def do(work: Callable[[Session], T]) -> T:

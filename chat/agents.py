@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from chat.errors import Conflict, Invalid
 from chat.models import Agent, Tenant, Thread
 from chat.tokens import hash_token, new_token
 
+BY_TOKEN = select(Agent).where(Agent.token_hash == bindparam("hash"))
 FEW = 8  # agents whose secrets an unnamed caller's signature is tried against; more would be an attack's lever
 
 
@@ -41,7 +42,7 @@ def find_agent(session: Session, tenant_id: str, name_or_id: str) -> Agent:
 
 def agent_by_token(session: Session, token: str) -> Agent | None:
     """Which agent holds this bearer token."""
-    return session.scalar(select(Agent).where(Agent.token_hash == hash_token(token)))
+    return session.scalar(BY_TOKEN, {"hash": hash_token(token)})
 
 
 def agents_who_may_sign(session: Session, thread_id: object, agent_id: str | None) -> list[Agent]:

@@ -14,7 +14,7 @@ from chat.ids import now_ms
 from chat.models import Agent, Delivery, Message, Run, Thread
 from chat.store import put
 from chat.text import storable
-from chat.threads import not_found
+from chat.threads import find, not_found
 
 KEY = 255  # characters
 
@@ -63,7 +63,7 @@ def take_in(session: Session, agent: Agent, answer: Answer | ChatError, key: str
         raise answer
     delivery.thread_id, delivery.run_id = answer.thread_id[:KEY].replace("\x00", ""), answer.run_id
     check_key(key, answer)
-    thread = session.get(Thread, storable(answer.thread_id, "thread_id"))
+    thread = find(session, storable(answer.thread_id, "thread_id"))
     if thread is None or thread.agent_id != agent.id:
         raise not_found()
     meaning = idempotency.meaning_of(answer.thread_id, answer.run_id, *answer.meaning)

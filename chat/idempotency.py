@@ -9,11 +9,16 @@ import hashlib
 from typing import Any
 
 import msgspec
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from chat.errors import Conflict
 from chat.models import IdempotencyKey
 from chat.store import put
+
+KEPT = select(IdempotencyKey.meaning, IdempotencyKey.body).where(
+    IdempotencyKey.owner_id == bindparam("owner"), IdempotencyKey.key == bindparam("key")
+)
 
 
 def meaning_of(*parts: Any) -> str:
@@ -23,12 +28,12 @@ def meaning_of(*parts: Any) -> str:
 
 def recall(session: Session, owner_id: str, key: str, meaning: str) -> dict[str, Any] | None:
     """What was answered to this key; None if it is new. Raises Conflict if it was used for another meaning."""
-    kept = session.get(IdempotencyKey, (owner_id, key))
+    kept = session.connection().execute(KEPT, {"owner": owner_id, "key": key}).first()
     if kept is None:
         return None
     if kept.meaning != meaning:
         raise Conflict("key_reused", "this key was used before with another content; use a new key for a new message")
-    return kept.body
+    return dict(kept.body)
 
 
 def remember(session: Session, owner_id: str, key: str, meaning: str, body: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from chat.models import LogEntry, Message, Participant, Run, Thread
@@ -18,10 +18,26 @@ from realtime.event import Event, Head, Page
 
 Shown = dict[str, Any]
 
+# The statements of every message are built once: building one costs four times what running it does (measured).
+TAKE = (
+    update(Participant.table())
+    .where(Participant.id == bindparam("log"))
+    .values(head=Participant.head + 1)
+    .returning(Participant.epoch, Participant.head)
+)
+
 
 def new_epoch() -> str:
-    """Name one life of a log; a restored or rebuilt log gets another, so old cursors are recognised."""
+    """Name one life of a log, so that cursors of another are recognised."""
     return secrets.token_hex(4)
+
+
+def rotate_epochs(session: Session) -> int:
+    """Begin a new life of every log, after a restore: cursors from before it are then told to start anew."""
+    logs = session.scalars(select(Participant)).all()
+    for log in logs:
+        log.epoch = new_epoch()
+    return len(logs)
 
 
 def take(session: Session, participant_id: str) -> Cursor:
@@ -29,14 +45,7 @@ def take(session: Session, participant_id: str) -> Cursor:
 
     Call it last before the inserts: whoever comes next waits here.
     """
-    query = (
-        update(Participant)
-        .where(Participant.id == participant_id)
-        .values(head=Participant.head + 1)
-        .returning(Participant.epoch, Participant.head)
-        .execution_options(synchronize_session=False)
-    )
-    epoch, head = session.execute(query).one()
+    epoch, head = session.connection().execute(TAKE, {"log": participant_id}).one()
     return Cursor(epoch, head)
 
 

@@ -34,6 +34,10 @@ class Base(DeclarativeBase):
         for name, value in values.items():
             setattr(self, name, value)
 
+    def values(self) -> dict[str, Any]:
+        """The row's columns by name."""
+        return {name: getattr(self, name) for name in self.table().columns.keys()}  # noqa: SIM118 - not a dict
+
     @classmethod
     def table(cls) -> Table:
         """The table itself, for statements that go past the unit of work."""

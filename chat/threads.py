@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select, tuple_, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -17,11 +17,13 @@ from chat.models import LogEntry, Message, Participant, ReadMarker, Thread
 from chat.native import read_json, threads_json
 
 TITLE = 200  # characters
+FIND = select(Thread).where(Thread.id == bindparam("thread"))
+TOUCH = update(Thread.table()).where(Thread.id == bindparam("thread"))
 
 
 def fetch(session: Session, viewer: Viewer, thread_id: str) -> Thread:
     """Fetch a thread that the viewer may read: their own, or any of their tenant for an operator. Raises NotFound."""
-    thread = session.get(Thread, thread_id)
+    thread = find(session, thread_id)
     if thread is None or not may_read(viewer, thread):
         raise not_found()
     return thread
@@ -29,10 +31,14 @@ def fetch(session: Session, viewer: Viewer, thread_id: str) -> Thread:
 
 def fetch_own(session: Session, viewer: Viewer, thread_id: str) -> Thread:
     """Fetch a thread that the viewer may write in: only their own. Raises NotFound."""
-    thread = session.get(Thread, thread_id)
+    thread = find(session, thread_id)
     if thread is None or thread.participant_id != viewer.participant_id:
         raise not_found()
     return thread
+
+
+def find(session: Session, thread_id: str) -> Thread | None:
+    return session.scalar(FIND, {"thread": thread_id})
 
 
 def may_read(viewer: Viewer, thread: Thread) -> bool:
@@ -120,6 +126,6 @@ def mark_read(session: Session, viewer: Viewer, thread_id: str, seq: int) -> dic
 def touch(session: Session, thread: Thread, message: Message) -> None:
     """Note the thread's newest message, which moves it up in the list."""
     newest = {"last_seq": message.seq, "updated_at": message.created_at}
-    session.execute(update(Thread.table()).where(Thread.id == thread.id), newest)
+    session.connection().execute(TOUCH, {"thread": thread.id, **newest})
     for name, value in newest.items():
         set_committed_value(thread, name, value)  # known, and written already

@@ -132,3 +132,12 @@ def test_a_log_that_does_not_exist_has_no_head_and_no_page(store: Store, people:
 
 def test_every_life_of_a_log_has_a_name_of_its_own() -> None:
     assert len({log.new_epoch() for _ in range(1000)}) == 1000
+
+
+def test_after_a_restore_every_log_begins_a_new_life_at_the_same_seq(store: Store, people: SimpleNamespace) -> None:
+    logs = [who.participant_id for who in (people.alice, people.bob, people.charlie)]
+    before = store.read(lambda s: log.heads(s, logs))
+    assert store.write(log.rotate_epochs) == 4
+    after = store.read(lambda s: log.heads(s, logs))
+    assert {name: head.seq for name, head in after.items()} == {name: head.seq for name, head in before.items()}
+    assert not {head.epoch for head in after.values()} & {head.epoch for head in before.values()}
