@@ -94,7 +94,7 @@ class Config:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             keep_first(path, secrets.token_urlsafe(48))
-        key = path.read_text()
+        key = path.read_text().strip()
         if not key:
             raise ConfigError(f"{path} is empty; restore it, or remove it to have a new one made")
         return key

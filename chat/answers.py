@@ -65,7 +65,9 @@ class LangGraphBody(msgspec.Struct):
 
 
 # A whole pair stays, so does a backslash that is one itself; what is left of \\uD800 to \\uDFFF stands alone.
-SURROGATE = re.compile(rb"(\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F]..")
+SURROGATE = re.compile(
+    rb"(\\\\|\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH)|\\u[dD][89a-fA-F]HH".replace(b"HH", b"[0-9a-fA-F]{2}")
+)
 
 
 def parse_webhook(body: bytes) -> Any:

@@ -80,7 +80,7 @@ class Store:
 
     @cached_property
     def _loop_engine(self) -> Engine:
-        return sqlite(self._url, "BEGIN", lambda: time.monotonic() + LOOP_WAIT)
+        return sqlite(self._url, "BEGIN", lambda: time.monotonic() + LOOP_WAIT, LOOP_WAIT)
 
 
 def put(session: Session, row: Base) -> None:
@@ -134,10 +134,11 @@ def transact(engine: Engine, work: Work[T]) -> tuple[T, Committed]:
         raise StoreAway(str(getattr(error, "orig", error))) from error
 
 
-def sqlite(url: str, begin: str, deadline: Callable[[], float]) -> Engine:
+def sqlite(url: str, begin: str, deadline: Callable[[], float], wait: float = WAIT) -> Engine:
     """An engine for one thread: WAL, durable commits, and transactions begun by `begin`, not by the driver.
 
     `deadline()` is asked when one begins: until when (monotonic seconds) it may wait for the lock.
+    `wait` is how long, in seconds, opening the file may take.
     """
     engine = create_engine(
         url,
@@ -146,7 +147,7 @@ def sqlite(url: str, begin: str, deadline: Callable[[], float]) -> Engine:
         hide_parameters=True,  # message text never in a traceback
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
-        connect_args={"isolation_level": None, "timeout": WAIT, "check_same_thread": False},
+        connect_args={"isolation_level": None, "timeout": wait, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")

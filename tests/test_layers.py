@@ -92,3 +92,23 @@ def test_only_the_bus_touches_redis_pubsub() -> None:
 def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
     for path in [ROOT / "supervisor.py", *sorted((ROOT / "bin").glob("_*.py"))]:
         assert roots(path) <= stdlib_module_names
+
+
+def generators(path: Path) -> list[ast.FunctionDef]:
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    return [each for each in functions if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(each))]
+
+
+def test_nothing_that_runs_after_its_view_uses_the_request() -> None:
+    """P66, P67: a generator outlives request and session; what it reads is gone, what it writes is lost."""
+    found = [each for path in modules("blueprints") for each in generators(path)]
+    assert [each.name for each in found] == ["serve"]
+    for each in found:
+        names = {node.id for node in ast.walk(each) if isinstance(node, ast.Name)}
+        assert not names & {"request", "session", "current_user", "viewer", "store", "g"}, each.name
+
+
+def test_gunicorn_is_installed_with_what_its_gevent_worker_needs() -> None:
+    """P65: without the extra a clean machine has no `packaging`, and the worker does not start."""
+    assert "gunicorn[gevent]" in (ROOT / "requirements.in").read_text()
+    assert "\npackaging==" in (ROOT / "requirements.txt").read_text()

@@ -32,14 +32,14 @@ const store = new Store(initial(snapshot), draw)
 const session = new Session({ api, user, onStranger: () => location.assign("/") })
 const connection = new Connection({
   cursor: snapshot.cursor,
-  open: cursor => new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page, focus: store.state.open ?? "" })}`),
+  open: openStream,
   probe: () => session.probe(),
   resync: () => past.resync(),
   onEvent: hear,
   onStatus: connectionChanged,
 })
 const past = new History({ api, store, onRefused: () => connection.ask() })
-const sender = new Sender({ api, store, onRefused: () => connection.ask(), onStarted: started })
+const sender = new Sender({ api, store, probe: () => session.probe(), onRefused: () => connection.ask(), onStarted: started })
 const reader = new Reader(api)
 const drafts = new Drafts(user)
 
@@ -59,6 +59,11 @@ const signIn = new SignIn(signInAgain)
 const confirmDelete = new ConfirmDelete({ onDeleted: () => composer.focus() })
 const announcer = new Announcer()
 const drawer = new Drawer()
+
+function openStream(cursor, focused) {
+  const focus = (focused && store.state.open) || ""
+  return new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page, focus })}`)
+}
 
 function draw() {
   markRead() // before drawing, so that what is read as it comes never looks unread
@@ -84,10 +89,10 @@ function announce(before, message) {
   }
 }
 
-function connectionChanged(status) {
+function connectionChanged(status, before) {
   connectionStatus.draw(status)
   if (status.state === "signed_out") signIn.open()
-  if (status.state === "connected") resume()
+  if (status.state === "connected" && before !== "connected") resume() // once: what is refused again waits for Retry
 }
 
 /** Do what could not be done: the session may have been renewed here or in another tab. */
@@ -156,7 +161,7 @@ addEventListener("popstate", () => {
 document.addEventListener("visibilitychange", () => store.drawSoon())
 setInterval(() => store.drawSoon(), MINUTE_MS) // "Today" ends at midnight
 
+connection.connect() // before drawing: a page that cannot show something can still hear that it has changed
+listenForWakes(connection)
 draw()
 composer.focus()
-listenForWakes(connection)
-connection.connect()

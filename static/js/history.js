@@ -4,6 +4,7 @@ export class History {
   #store
   #onRefused
   #busy = new Set()
+  #missed = false
 
   /** `onRefused` is called when the session has ended. */
   constructor({ api, store, onRefused }) {
@@ -16,35 +17,43 @@ export class History {
   async load() {
     const { open: thread_id, rooms } = this.#store.state
     if (!thread_id || rooms.get(thread_id).loaded) return
-    await this.#once(thread_id, async () => {
-      const page = await this.#api.messages(thread_id)
-      this.#store.dispatch({ type: "history", thread_id, page })
-    }, error => this.#store.dispatch(error.status === 404 ? { type: "missing", thread_id } : { type: "unloaded", thread_id, error }))
+    await this.#once(
+      thread_id,
+      () => this.#api.messages(thread_id),
+      page => ({ type: "history", thread_id, page }),
+      error => error.status === 404 ? { type: "missing", thread_id } : { type: "unloaded", thread_id, error },
+    )
   }
 
   async older() {
     const { open: thread_id, rooms } = this.#store.state
     const before = rooms.get(thread_id)?.before
     if (!before) return
-    await this.#once(thread_id, async () => {
-      const page = await this.#api.olderMessages(thread_id, before)
-      this.#store.dispatch({ type: "older", thread_id, page })
-    })
+    await this.#once(
+      thread_id,
+      () => this.#api.olderMessages(thread_id, before),
+      page => ({ type: "older", thread_id, page }),
+    )
   }
 
   async moreThreads() {
-    await this.#once("threads", async () => {
-      const page = await this.#api.threads(this.#store.state.threadsNext)
-      this.#store.dispatch({ type: "listed", page })
-    })
+    await this.#once(
+      "more threads",
+      () => this.#api.threads(this.#store.state.threadsNext),
+      page => ({ type: "listed", page }),
+    )
   }
 
-  /** Something was said in a thread that is not listed. */
+  /** Something was said in a thread that is not listed. A list already on its way may lack it, so ask again after that. */
   async newThreads() {
-    await this.#once("threads", async () => {
-      const { next, ...page } = await this.#api.threads()
-      this.#store.dispatch({ type: "listed", page: { ...page, next: this.#store.state.threadsNext } })
-    })
+    this.#missed = this.#busy.has("new threads")
+    if (this.#missed) return
+    await this.#once(
+      "new threads",
+      () => this.#api.threads(),
+      page => ({ type: "listed", page: { ...page, next: this.#store.state.threadsNext } }),
+    )
+    if (this.#missed) await this.newThreads()
   }
 
   /** Fetch everything anew and give the cursor it goes with: that of the list, asked first and so the older. */
@@ -54,21 +63,23 @@ export class History {
     const messages = open && await this.#api.messages(open).catch(nullIfGone)
     if (this.#store.state.open !== open) return this.resync()
     const thread = messages ? { ...threads.get(open), unread: undefined } : null
+    this.#busy = new Set()
     this.#store.dispatch({ type: "resynced", threads: list, thread, messages, lost: Boolean(open && !messages) })
     return list.cursor
   }
 
-  async #once(what, fetchIt, onError = () => {}) {
-    if (this.#busy.has(what)) return
-    this.#busy.add(what)
-    try {
-      await fetchIt()
-    } catch (error) {
+  /** Ask, unless the same is being asked, and dispatch what `taken` makes of the answer or `failed` of the error. */
+  async #once(what, ask, taken, failed = () => null) {
+    const busy = this.#busy
+    if (busy.has(what)) return
+    busy.add(what)
+    const action = await ask().then(taken, error => {
       if (error.status === 401) this.#onRefused()
-      onError(error)
-    } finally {
-      this.#busy.delete(what)
-    }
+      return failed(error)
+    })
+    busy.delete(what)
+    // Not if everything was fetched anew meanwhile: what lies between the old page and the new would stay hidden.
+    if (action && busy === this.#busy) this.#store.dispatch(action)
   }
 }
 

@@ -5,7 +5,7 @@ export class Reader {
   #api
   #told = new Map()
   #timer = null
-  #next = null
+  #next = new Map() // by thread: one may go on to another within the pause
 
   constructor(api) {
     this.#api = api
@@ -15,18 +15,17 @@ export class Reader {
   saw(thread_id, seq) {
     if (seq <= (this.#told.get(thread_id) ?? 0)) return
     this.#told.set(thread_id, seq)
-    this.#next = { thread_id, seq }
+    this.#next.set(thread_id, seq)
     if (!this.#timer) this.#tell()
   }
 
   /** A failure needs no mending: the mark moves with the next message, or the next visit. */
   #tell() {
-    const { thread_id, seq } = this.#next
-    this.#next = null
-    this.#api.read(thread_id, seq).catch(() => this.#told.delete(thread_id))
+    for (const [thread_id, seq] of this.#next) this.#api.read(thread_id, seq).catch(() => this.#told.delete(thread_id))
+    this.#next.clear()
     this.#timer = setTimeout(() => {
       this.#timer = null
-      if (this.#next) this.#tell()
+      if (this.#next.size) this.#tell()
     }, PAUSE_MS)
   }
 }

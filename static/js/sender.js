@@ -7,14 +7,19 @@ import { uuid } from "./uuid.js"
 export class Sender {
   #api
   #store
+  #probe
   #onRefused
   #onStarted
   #queue = Promise.resolve()
 
-  /** `onRefused` is called when the session has ended, `onStarted(thread)` when a message began a new thread. */
-  constructor({ api, store, onRefused, onStarted }) {
+  /**
+   * `probe()` asks for the session and resolves to `{signedIn}`; `onRefused` is called when the session has ended,
+   * `onStarted(thread)` when a message began a new thread.
+   */
+  constructor({ api, store, probe, onRefused, onStarted }) {
     this.#api = api
     this.#store = store
+    this.#probe = probe
     this.#onRefused = onRefused
     this.#onStarted = onStarted
   }
@@ -35,11 +40,14 @@ export class Sender {
     this.#store.dispatch({ type: "discarded", client_id })
   }
 
-  /** Send again what was refused because the session had ended. */
-  resume() {
-    for (const message of this.#store.state.sending.values()) {
-      if (message.error?.status === 401) this.retry(message.client_id)
-    }
+  /** Send again what was refused because the session had ended; never in the name of somebody else who signed in. */
+  async resume() {
+    if (!this.#refused.length || !(await this.#probe()).signedIn) return
+    for (const { client_id } of this.#refused) this.retry(client_id)
+  }
+
+  get #refused() {
+    return [...this.#store.state.sending.values()].filter(message => message.error?.status === 401)
   }
 
   #sendLater(client_id) {

@@ -12,7 +12,8 @@ from chat.models import User
 from tests.browser.chat import Chat
 from tests.browser.proxy import Proxy
 from tests.browser.stores import store_of
-from tests.server import Server
+from tests.server import Server, command_line
+from tests.until import until
 
 
 def test_a_cut_line_heals_and_nothing_said_meanwhile_is_missed(page: Page, server: Server, proxy: Proxy) -> None:
@@ -92,6 +93,23 @@ def test_a_refused_stream_is_opened_again(chat: Chat) -> None:
     expect(chat.status).to_have_attribute("data-state", "waiting")
     chat.page.unroute("**/stream?**")
     chat.expect_connected()
+
+
+def test_a_stream_that_is_refused_for_its_focus_is_opened_without(chat: Chat) -> None:
+    chat.say("before")
+    expect(chat.answers).to_have_count(1)
+    focused = re.compile(rf"/stream\?.*{chat.thread_id}")
+    chat.page.route(focused, lambda route: route.fulfill(status=404, body="gone"))
+    chat.page.evaluate("dispatchEvent(new Event('offline'))")
+    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(chat.status).to_have_attribute("data-state", "waiting")
+    chat.expect_connected()
+
+
+def test_a_page_that_cannot_be_drawn_is_connected_all_the_same(page: Page, server: Server) -> None:
+    broken = "export function drawTitle() { throw new Error('broken') }"
+    page.route("**/js/draw/title.js", lambda route: route.fulfill(content_type="text/javascript", body=broken))
+    Chat(page, server.url).sign_in(server.name, server.password)
 
 
 def test_a_dead_line_that_nobody_closed_is_noticed(page: Page, server: Server, proxy: Proxy) -> None:
@@ -176,7 +194,9 @@ def test_a_killed_server_that_comes_back_finds_the_page_complete(page: Page, own
     chat.sign_in(own_server.name, own_server.password)
     chat.say("before")
     expect(chat.answers).to_have_count(1)
+    workers = own_server.workers()
     own_server.stop(signal.SIGKILL)
+    until(lambda: not any(map(command_line, workers)), 30)  # they outlive it by a second
     expect(chat.status).to_have_attribute("data-state", "waiting")
     chat.say("into the dark")
     expect(chat.failures).to_have_count(1)
@@ -228,6 +248,26 @@ def test_somebody_else_who_signs_in_finds_their_own_page(chat: Chat, server: Ser
     expect(chat.threads.get_by_role("listitem")).to_have_count(0)
     expect(chat.page.get_by_text("Alice's secret")).to_have_count(0)
     expect(chat.text).to_have_value("")
+
+
+def test_what_alice_had_still_to_send_is_not_said_by_bob_who_signs_in_while_her_tab_rests(
+    chat: Chat, server: Server
+) -> None:
+    add_person(server, "bert@example.com", "berts password")
+    refusal = {"error": {"code": "unauthorized", "message": "Sign in first."}}
+    chat.page.route("**/threads", lambda route: route.fulfill(status=401, json=refusal))
+    chat.say("Alice's secret")
+    expect(chat.failures).to_have_count(1)
+    chat.page.evaluate("dispatchEvent(new Event('pagehide'))")
+    expect(chat.status).to_have_attribute("data-state", "resting")
+    chat.page.unroute("**/threads")
+    chat.page.context.clear_cookies()
+    other = Chat(chat.page.context.new_page(), chat.url)
+    other.sign_in("bert@example.com", "berts password")
+    chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(chat.page.get_by_text("bert@example.com")).to_be_visible()
+    expect(chat.page.get_by_text("Alice's secret")).to_have_count(0)
+    expect(other.threads.get_by_role("listitem")).to_have_count(0)
 
 
 def add_person(server: Server, name: str, password: str) -> None:

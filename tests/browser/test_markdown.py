@@ -136,3 +136,27 @@ def test_links_open_apart_and_images_are_links(chat: Chat, server: Server) -> No
         expect(link).to_have_attribute("href", address)
         expect(link).to_have_attribute("target", "_blank")
         expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+
+
+def test_what_is_too_much_for_markdown_is_shown_as_it_was_written(chat: Chat, server: Server) -> None:
+    """Nothing that an agent writes may take the page, and what else was said there, with it."""
+    thread_id = server.new_thread()
+    chat.open(thread_id)
+    texts = ("> " * 5000, "- " * 2500, "*" * 20_000 + "a", "_a" * 20_000, "line\n" * 20_000, "and on it goes")
+    for number, text in enumerate(texts):
+        assert server.reply(thread_id, text, f"too-much-{number}")[0] < 300
+    for _ in range(2):
+        expect(chat.answers.last).to_have_text("and on it goes")
+        assert [shown.strip() for shown in chat.answers.all_text_contents()] == [text.strip() for text in texts]
+        chat.page.reload()
+        chat.expect_connected()
+
+
+def test_a_renderer_that_fails_leaves_the_text(chat: Chat, server: Server) -> None:
+    thread_id = server.new_thread()
+    server.reply(thread_id, "**bold**\n\nand more", "renderer")
+    broken = "export class Marked { use() {} parse() { throw new RangeError() } }"
+    chat.page.route("**/vendor/marked-*", lambda route: route.fulfill(content_type="text/javascript", body=broken))
+    chat.open(thread_id)
+    expect(chat.answers).to_have_count(1)
+    assert chat.answers.first.inner_text() == "**bold**\n\nand more"

@@ -6,12 +6,14 @@ import { Connection } from "../../static/js/receive/connection.js"
 class Line extends EventTarget {
   closed = false
 
-  constructor(cursor) {
+  constructor(cursor, focused) {
     super()
     this.cursor = cursor
+    this.focused = focused
   }
 
   send(name, data, id = this.cursor) {
+    if (this.closed) return // as an EventSource does
     this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data), lastEventId: id }))
   }
 
@@ -28,7 +30,7 @@ class Line extends EventTarget {
   }
 }
 
-let lines, heard, states, connection, probe, resync
+let lines, heard, hear, states, connection, probe, resync
 const last = () => lines.at(-1)
 const settled = () => new Promise(resolve => setImmediate(resolve))
 
@@ -39,16 +41,17 @@ beforeEach(() => {
   Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true })
   lines = []
   heard = []
+  hear = ({ seq }) => heard.push(seq)
   states = []
   probe = async () => ({ signedIn: true, answer: "200" })
   resync = async () => "e1.90"
   connection = new Connection({
     cursor: "e1.5",
-    open: cursor => lines[lines.push(new Line(cursor)) - 1],
+    open: (cursor, focused) => lines[lines.push(new Line(cursor, focused)) - 1],
     probe: () => probe(),
     resync: () => resync(),
-    onEvent: ({ seq }) => heard.push(seq),
-    onStatus: status => states.push(status.state),
+    onEvent: event => hear(event),
+    onStatus: ({ state }, before) => states.push([before, state]),
   })
   connection.connect()
 })
@@ -129,6 +132,13 @@ test("a goodbye for want of rights asks the session, and waits there if it is ov
   assert.equal(lines.length, 2)
 })
 
+test("what is learnt about a session while it is connected does not look like connecting anew", async () => {
+  last().greet()
+  await connection.ask()
+  const begun = states.filter(([before, state]) => state === "connected" && before !== "connected")
+  assert.equal(begun.length, 1)
+})
+
 test("a stream that never opened asks the session why", async () => {
   probe = async () => ({ signedIn: false, answer: "401" })
   last().drop()
@@ -195,6 +205,85 @@ test("a reset whose fetch fails keeps the old cursor", async () => {
   assert.equal(last().cursor, "e1.5")
 })
 
+test("what a refused stream was focused on may be why, so the next asks without", async () => {
+  last().drop()
+  await settled()
+  passPause()
+  last().greet()
+  last().drop()
+  passPause()
+  assert.deepEqual(lines.map(line => line.focused), [true, false, true])
+})
+
+test("a server that does not answer at all says nothing against the focus", async () => {
+  probe = async () => ({ signedIn: null, answer: "The server could not be reached." })
+  last().drop()
+  await settled()
+  passPause()
+  assert.equal(last().focused, true)
+})
+
+test("a reset asks for the session first, and takes no state that may be somebody else's", async () => {
+  const asked = []
+  resync = async () => asked.push("state")
+  for (const signedIn of [false, null]) {
+    probe = async () => ({ signedIn, answer: "" })
+    connection.resume()
+    last().greet()
+    last().send("reset", { reason: "epoch", head: "e2.0" }, "")
+    await settled()
+    assert.equal(connection.status.state, signedIn === null ? "waiting" : "signed_out")
+  }
+  assert.deepEqual(asked, [])
+})
+
+test("one new state is fetched at a time, and no stream is opened beside it", async () => {
+  const answers = []
+  resync = () => new Promise(resolve => answers.push(resolve))
+  last().greet()
+  last().send("reset", { reason: "pruned", head: "e1.10" }, "")
+  await settled()
+  for (const impatient of ["connect", "resume", "offline", "wake", "rest", "wake"]) {
+    connection[impatient]()
+    await settled()
+    assert.deepEqual([lines.length, answers.length], [1, 1], impatient)
+  }
+  answers[0]("e1.12")
+  await settled()
+  assert.deepEqual(lines.map(line => line.cursor), ["e1.5", "e1.12"])
+})
+
+test("a page put to rest while it fetched a new state goes on resting, and knows the state's place", async () => {
+  let answer
+  resync = () => new Promise(resolve => { answer = resolve })
+  last().greet()
+  last().send("reset", { reason: "pruned", head: "e1.80" }, "")
+  await settled()
+  connection.rest()
+  answer("e1.90")
+  await settled()
+  assert.deepEqual([connection.status.state, lines.length], ["resting", 1])
+  connection.wake()
+  await settled()
+  assert.equal(last().cursor, "e1.90")
+})
+
+test("an event that cannot be taken in is not skipped: a new state is fetched, with pauses if that does not help", async t => {
+  t.mock.method(console, "error", () => {})
+  hear = () => { throw new Error("broken") }
+  for (let round = 1; round <= 3; round += 1) {
+    last().greet()
+    last().send("message", {}, "e1.91")
+    last().send("message", {}, "e1.92")
+    assert.equal(connection.status.state, "resyncing")
+    await settled()
+    if (round > 1) assert.equal(connection.status.state, "waiting")
+    if (round > 1) passPause()
+  }
+  assert.deepEqual(lines.map(line => line.cursor), ["e1.5", "e1.90", "e1.90", "e1.90"])
+  assert.equal(console.error.mock.callCount(), 3)
+})
+
 test("another epoch is a reset, even if nobody says so", async () => {
   last().send("ready", { head: "e2.0", ping: 15, conn: "c1" }, "e2.0")
   assert.equal(connection.status.state, "resyncing")
@@ -237,14 +326,39 @@ test("offline is no failure, and is tried now and then since a browser may be wr
   assert.equal(lines.length, 2)
 })
 
-test("a resting page has no stream until it is looked at", () => {
+test("a resting page has no stream until it is looked at", async () => {
   last().greet()
   connection.rest()
   mock.timers.tick(600_000)
   assert.equal(lines.length, 1)
   assert.ok(last().closed)
   connection.wake()
+  connection.wake()
+  await settled()
   assert.equal(lines.length, 2)
+})
+
+test("a page that rested asks first who is signed in by now", async () => {
+  probe = async () => ({ signedIn: false, answer: "401" })
+  last().greet()
+  connection.rest()
+  connection.wake()
+  await settled()
+  assert.deepEqual([connection.status.state, lines.length], ["signed_out", 1])
+})
+
+test("nothing but a look at it ends a page's rest", async () => {
+  let answer
+  connection.rest()
+  connection.offline()
+  mock.timers.tick(600_000)
+  assert.equal(connection.status.state, "resting")
+  probe = () => new Promise(resolve => { answer = resolve })
+  connection.wake()
+  connection.rest()
+  answer({ signedIn: true, answer: "200" })
+  await settled()
+  assert.deepEqual([connection.status.state, lines.length], ["resting", 1])
 })
 
 test("never are two streams open", async () => {

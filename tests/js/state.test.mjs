@@ -147,6 +147,14 @@ test("what the person sees is read at once, and what comes later is not", () => 
   assert.equal(unreadInAll(reduce(state, { type: "seen", thread_id: T1, seq: 9 }).threads), 0)
 })
 
+test("what the person has seen is not unread again, whatever repeats it", () => {
+  const heard = event(9, "message", message("m3", 9))
+  const saw = after(START, heard, { type: "seen", thread_id: T1, seq: 9 })
+  const listed = { type: "listed", page: { items: [thread({ unread: 1 })], next: null, cursor: "e1.9" } }
+  for (const again of [heard, listed]) assert.equal(unreadInAll(reduce(saw, again).threads), 0, again.type)
+  assert.equal(unreadInAll(after(saw, event(10, "message", message("m4", 10))).threads), 1)
+})
+
 test("an older read marker does not hide what came later", () => {
   const state = after(START, event(8, "read", { thread_id: T1, seq: 6, unread: 0 }), event(9, "message", message("m3", 9)))
   assert.equal(unreadInAll(reduce(state, event(7, "read", { thread_id: T1, seq: 2, unread: 5 })).threads), 1)

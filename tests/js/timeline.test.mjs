@@ -7,20 +7,23 @@ import { message, mine, run, snapshot, T1 } from "./sample.mjs"
 const page = more => initial(snapshot(20, more))
 const rows = state => timeline(state).filter(entry => entry.type === "message")
 
-test("a failed run is told under the message it belongs to, and the last can be asked again", () => {
+test("a failed run is told under the message it belongs to, and the newest can be asked again", () => {
   const state = page({
-    items: [mine("m1", 2), mine("m2", 3), mine("m3", 4)],
-    runs: [
-      run("r1", 5, { status: "error", error: "refused" }),
-      run("r2", 6, { message_id: "m2", status: "timeout" }),
-      run("r3", 7, { message_id: "m3", status: "success" }),
-    ],
+    items: [mine("m1", 2), mine("m2", 3)],
+    runs: [run("r1", 5, { status: "error", error: "refused" }), run("r2", 6, { message_id: "m2", status: "timeout" })],
   })
   assert.deepEqual(rows(state).map(({ failure, retry }) => [failure, retry]), [
     ["refused", null],
     ["The agent did not answer in time.", "run"],
-    [null, null],
   ])
+})
+
+test("a failure that a newer run overtook cannot be asked again: the server would refuse", () => {
+  for (const status of ["queued", "running", "waiting", "success", "stopped"]) {
+    const runs = [run("r1", 9, { status: "error" }), run("r2", 6, { message_id: "m2", status })]
+    const state = page({ items: [mine("m1", 2), mine("m2", 3)], runs })
+    assert.deepEqual(rows(state).map(({ retry }) => retry), [null, null], status)
+  }
 })
 
 test("every way to fail has words of its own", () => {

@@ -28,7 +28,7 @@ export class ConnectionStatus {
   draw(status) {
     this.#status = status
     this.#line.dataset.state = status.state
-    setText(part(this.#line, "word"), status.reason === "limit" ? "Server busy" : WORDS[status.state])
+    setText(part(this.#line, "word"), WORDS[status.state])
     part(this.#line, "sign-in").hidden = status.state !== "signed_out"
     this.#drawSeconds()
     this.#drawPanel()

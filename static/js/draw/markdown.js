@@ -8,6 +8,9 @@ import { Marked } from "../vendor/marked-18.2.1.js"
 const OUTER_HEADING = 2 // a message stands under the page's own h1 and h2
 const TAGS = "a blockquote br code del em h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" ")
 const SAFE_LINK = /^(?:https?:|mailto:)/i
+const LONGEST = 64 * 1024 // characters
+const MARKS = 4_000 // the parser's time grows with their square
+const NESTED = /^(?:[ \t]*(?:>|(?:[-+*]|\d{1,9}[.)])[ \t])){50}/m // quotes and lists that begin in one line
 const RULES = {
   ALLOWED_TAGS: TAGS,
   ALLOWED_ATTR: ["href", "title", "class", "start", "align"],
@@ -43,10 +46,21 @@ DOMPurify.addHook("afterSanitizeAttributes", element => {
   element.rel = "noopener noreferrer nofollow"
 })
 
+/** Null if it fails or would take too long: one message must never take the page and the others with it. */
 export function renderMarkdown(text) {
-  const template = document.createElement("template")
-  template.innerHTML = DOMPurify.sanitize(marked.parse(text), RULES)
-  return template.content
+  if (isTooMuch(text)) return null
+  try {
+    const template = document.createElement("template")
+    template.innerHTML = DOMPurify.sanitize(marked.parse(text), RULES)
+    return template.content
+  } catch (error) {
+    console.warn("Shown as it was written:", error)
+    return null
+  }
+}
+
+function isTooMuch(text) {
+  return text.length > LONGEST || text.match(/[*_~!]/g)?.length > MARKS || NESTED.test(text)
 }
 
 /** A link without a safe address is only its text. */

@@ -7,7 +7,7 @@ export function fillTyped(body, text) {
 }
 
 export function fillProse(body, text) {
-  body.replaceChildren(renderMarkdown(text))
+  body.replaceChildren(renderMarkdown(text) ?? asTyped(text))
   for (const block of body.querySelectorAll("pre")) frameCode(block)
   for (const table of body.querySelectorAll("table")) frameTable(table)
 }
@@ -19,6 +19,13 @@ export function fillData(body, data) {
   block.append(code)
   body.append(block)
   frameCode(block)
+}
+
+function asTyped(text) {
+  const paragraph = document.createElement("p")
+  paragraph.className = "typed"
+  paragraph.textContent = text
+  return paragraph
 }
 
 /** A bar with the language and a button to copy. What scrolls sideways must be reachable with the keyboard too. */

@@ -51,6 +51,11 @@ export function visible(room) {
   return [...room.messages.values()].filter(message => message.seq >= room.floor).sort((a, b) => a.seq - b.seq)
 }
 
+/** The newest run of all, or undefined. */
+export function newestRun(room) {
+  return [...room.runs.values()].sort((a, b) => a.id < b.id ? 1 : -1)[0]
+}
+
 /** The run that counts for each message, by message id: the newest, since a retry is a new run. */
 export function newestRuns(room) {
   const newest = new Map()

@@ -42,7 +42,9 @@ export function hearRead(threads, { thread_id, unread }, seq) {
 export function see(threads, thread_id, seq) {
   const thread = threads.get(thread_id)
   const heard = new Map([...thread.unread.heard].filter(([, heardSeq]) => heardSeq > seq))
-  return new Map(threads).set(thread_id, { ...thread, unread: { ...thread.unread, count: 0, heard } })
+  // With its `rev`, so that no repeated event or older count makes it unread again before the server has heard.
+  const rev = Math.max(thread.unread.rev, seq)
+  return new Map(threads).set(thread_id, { ...thread, unread: { count: 0, rev, heard } })
 }
 
 /** Newest first. */
@@ -76,6 +78,7 @@ function laterWords(held, thread) {
  * again with each repetition of an event.
  */
 function counted(count, rev, before) {
+  if (before?.rev >= rev) return before
   const heard = [...before?.heard ?? []].filter(([, seq]) => seq > rev)
   return { count, rev, heard: new Map(heard) }
 }

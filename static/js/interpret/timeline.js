@@ -1,5 +1,5 @@
 /** The open conversation as a list of things to draw, in order, each with a key that stays the same for its life. */
-import { newestRuns, visible } from "./rooms.js"
+import { newestRun, newestRuns, visible } from "./rooms.js"
 
 const GROUP_MS = 5 * 60_000
 const FAILED = new Set(["error", "timeout", "lost"])
@@ -9,7 +9,7 @@ export function timeline(state) {
   const room = state.rooms.get(state.open)
   const runs = room ? newestRuns(room) : new Map()
   const said = room ? visible(room) : []
-  const retryable = lastFailed(said, runs)
+  const retryable = room ? retryableIn(room) : null
   const entries = said.map(message => sentEntry(message, runs.get(message.id), retryable))
   return withDays([...entries, ...unsent(state).map(unsentEntry)])
 }
@@ -54,9 +54,10 @@ function unsentEntry(message) {
   }
 }
 
-/** Only the last failed message can be asked again: the others were overtaken by what was said since. */
-function lastFailed(messages, runs) {
-  return messages.findLast(message => FAILED.has(runs.get(message.id)?.status))?.id
+/** The id of the message that can be asked again: what the newest run failed to answer, as the server sees it too. */
+function retryableIn(room) {
+  const run = newestRun(room)
+  return FAILED.has(run?.status) ? run.message_id : null
 }
 
 function reason({ status, error }) {

@@ -23,12 +23,15 @@ export class Connection {
   #proof = null
   #failures = 0
   #behind = null
+  #resyncing = false
+  #focused = true
   #attempts = []
   #status = { state: "connecting" }
 
   /**
-   * `open(cursor)` makes an EventSource; `probe()` asks for the session and resolves to `{signedIn, answer}`;
-   * `resync()` fetches a new state and resolves to its cursor; `onEvent` and `onStatus` are told what happens.
+   * `open(cursor, focused)` makes an EventSource; `probe()` asks for the session and resolves to `{signedIn, answer}`;
+   * `resync()` fetches a new state and resolves to its cursor; `onEvent` is told what happens, and
+   * `onStatus(status, before)` how it is doing: `before` is the state until now, which more may be learnt about.
    */
   constructor({ cursor, open, probe, resync, onEvent, onStatus }) {
     this.#cursor = cursor
@@ -43,11 +46,13 @@ export class Connection {
     return this.#status
   }
 
-  /** Open a new stream from the cursor, now. */
+  /** Open a new stream from the cursor, now; while a new state is fetched, once that is here. */
   connect() {
     this.#hangUp()
+    // What a stream beside it brings would be replaced by the older state, and never be sent again.
+    if (this.#resyncing) return this.#say("resyncing")
     this.#say("connecting")
-    this.#stream = new Stream(this.#open(this.#cursor), {
+    this.#stream = new Stream(this.#open(this.#cursor, this.#focused), {
       onFrame: frame => this.#hear(frame),
       onLost: reason => this.#lost(reason),
     })
@@ -55,9 +60,10 @@ export class Connection {
 
   /** Something changed for the better, or the page is looked at again: do not sit out the pause. */
   wake() {
-    if (this.#status.state === "signed_out") return this.ask()
-    if (this.#status.state === "resyncing") return
-    if (!this.#stream || this.#stream.silent) this.connect()
+    const { state } = this.#status
+    if (state === "signed_out") return this.ask()
+    if (state === "resting") return this.#comeBack()
+    if (state === "waiting" || state === "offline" || this.#stream?.silent) this.connect()
   }
 
   /** The page is not looked at: leave the browser's few connections to those that are. */
@@ -68,17 +74,18 @@ export class Connection {
   }
 
   offline() {
-    if (this.#status.state === "signed_out") return
+    if (["signed_out", "resting"].includes(this.#status.state)) return
     this.#hangUp()
     this.#later("offline", OFFLINE_RETRY_MS)
   }
 
-  /** Learn from the session whether to go on; a stream that fails cannot say why. */
+  /** Learn from the session whether to go on; a stream that fails cannot say why. Resolves as `probe()` did. */
   async ask() {
-    const { signedIn, answer } = await this.#probe()
-    this.#note({ probe: answer })
-    if (signedIn && this.#status.state === "signed_out") this.resume()
-    if (signedIn === false) this.#signOut()
+    const session = await this.#probe()
+    this.#tell({ ...this.#status, probe: session.answer })
+    if (session.signedIn && this.#status.state === "signed_out") this.resume()
+    if (session.signedIn === false) this.#signOut()
+    return session
   }
 
   resume() {
@@ -92,14 +99,25 @@ export class Connection {
     if (id && epochOf(id) !== epochOf(this.#cursor)) return this.#stale()
     if (name === "ready") return this.#begin()
     if (name === "ping") this.#compare(data.head)
-    else this.#onEvent({ name, seq: seqOf(id), data })
+    else if (!this.#takeIn({ name, seq: seqOf(id), data })) return this.#stale()
     this.#prove()
-    // After the event was taken in, not before: if that fails, the next stream brings it again.
     if (id) this.#cursor = id
+  }
+
+  /** Say whether it worked. An event that fails here would fail again: only a new state can take its place. */
+  #takeIn(event) {
+    try {
+      this.#onEvent(event)
+      return true
+    } catch (error) {
+      console.error(error)
+      return false
+    }
   }
 
   #begin() {
     this.#ready = true
+    this.#focused = true
     this.#say("connected")
     this.#proof = setTimeout(() => this.#prove(), PROVEN_MS)
   }
@@ -120,23 +138,37 @@ export class Connection {
     if (missed) queueMicrotask(() => this.connect())
   }
 
-  /** The old cursor stays until the new state is here: a page that dies in between still knows what it has. */
   async #stale() {
     this.#hangUp()
     this.#failures += 1
+    this.#resyncing = true
     this.#say("resyncing")
-    try {
-      this.#cursor = await this.#resync()
-      if (this.#failures > 1) this.#later("waiting", delayAfter(this.#failures))
-      else this.connect()
-    } catch (error) {
-      this.#lost(`History could not be fetched: ${error.message}`)
-    }
+    const error = await this.#renew().catch(error => error)
+    this.#resyncing = false
+    if (this.#status.state !== "resyncing") return // meanwhile put to rest, taken offline or signed out
+    if (error) this.#lost(`History could not be fetched: ${error.message}`)
+    else if (this.#failures > 1) this.#later("waiting", delayAfter(this.#failures))
+    else this.connect()
+  }
+
+  /** The old cursor stays until the new state is here: if that fails, it still tells what the page has. */
+  async #renew() {
+    // Before any state: it may be that of somebody else, who signed in meanwhile.
+    const { signedIn, answer } = await this.ask()
+    if (!signedIn) throw new Error(answer)
+    this.#cursor = await this.#resync()
+  }
+
+  /** Ask before opening: while the page rested, somebody else may have signed in. */
+  async #comeBack() {
+    this.#say("connecting")
+    await this.ask()
+    if (this.#status.state === "connecting" && !this.#stream) this.connect()
   }
 
   #leave({ reason, retry_ms }) {
     this.#hangUp()
-    this.#later("waiting", retry_ms, reason)
+    this.#later("waiting", retry_ms)
     if (reason === "auth") this.ask()
   }
 
@@ -147,7 +179,13 @@ export class Connection {
     this.#failures += 1
     this.#attempts = [...this.#attempts, { at: new Date(), reason }].slice(-ATTEMPTS_KEPT)
     this.#later("waiting", delayAfter(this.#failures))
-    if (!wasReady) this.ask()
+    if (!wasReady) this.#askWhy()
+  }
+
+  /** Refused though signed in: perhaps for the thread in focus, which may be gone. Without it, the stream tells. */
+  async #askWhy() {
+    const { signedIn } = await this.ask()
+    if (signedIn && !this.#ready) this.#focused = false
   }
 
   #signOut() {
@@ -164,18 +202,18 @@ export class Connection {
     this.#behind = null
   }
 
-  #later(state, delay, reason) {
+  #later(state, delay) {
     this.#timer = setTimeout(() => this.connect(), delay)
-    this.#say(state, { retryAt: Date.now() + delay, reason })
+    this.#say(state, { retryAt: Date.now() + delay })
   }
 
   #say(state, more = {}) {
-    this.#status = { state, probe: this.#status.probe, failures: this.#failures, attempts: this.#attempts, ...more }
-    this.#onStatus(this.#status)
+    this.#tell({ state, probe: this.#status.probe, failures: this.#failures, attempts: this.#attempts, ...more })
   }
 
-  #note(more) {
-    this.#status = { ...this.#status, ...more }
-    this.#onStatus(this.#status)
+  #tell(status) {
+    const before = this.#status.state
+    this.#status = status
+    this.#onStatus(status, before)
   }
 }

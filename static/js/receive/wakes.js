@@ -4,14 +4,17 @@ const HIDDEN_MS = 30_000
 export function listenForWakes(connection) {
   let leaving = null
 
-  document.addEventListener("visibilitychange", () => {
+  function attend() {
     clearTimeout(leaving)
     if (document.hidden) leaving = setTimeout(() => connection.rest(), HIDDEN_MS)
     else connection.wake()
-  })
+  }
+
+  document.addEventListener("visibilitychange", attend)
   // An open stream keeps a page out of the back/forward cache, and a page taken from there has a dead one.
   addEventListener("pagehide", () => connection.rest())
   addEventListener("pageshow", event => event.persisted && connection.wake())
-  addEventListener("online", () => connection.wake())
+  addEventListener("online", () => document.hidden || connection.wake())
   addEventListener("offline", () => connection.offline())
+  attend() // a tab opened in the background never changes its visibility until it is looked at
 }
