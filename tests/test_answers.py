@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.answers import Answer, read_answer
+from chat.answers import Answer, parse_webhook, read_answer
 from chat.errors import Invalid
 from chat.text import AGENT_TEXT
 
@@ -65,6 +65,9 @@ def test_what_is_said_on_the_way_does_not_answer_the_run(kind: str) -> None:
         ({"thread_id": "t1", "message": {"data": {"\0": 1}}}, "message.data"),
         ({"thread_id": "t1", "message": {"text": "x" * (AGENT_TEXT + 1)}}, "message.text"),
         ({"thread_id": "t1", "message": {"text": "ü" * (AGENT_TEXT // 2 + 1)}}, "message.text"),
+        ({"thread_id": "t1", "message": {"data": {"a": "x" * (AGENT_TEXT - 7)}}}, "message.data"),
+        ({"thread_id": "t1", "message": {"data": {"a": [0] * (AGENT_TEXT // 2)}}}, "message.data"),
+        ({"thread_id": "t1", "message": {"data": {"a": "ü" * (AGENT_TEXT // 2)}}}, "message.data"),
         ({"thread_id": "t1", "message": {"text": "x"}, "run_id": ""}, "run_id"),
         ({"thread_id": "t1", "message": {"text": "x"}, "run_id": 7}, "run_id"),
         ({"thread_id": "t1", "message": {"text": "x"}, "run_id": "x" * 201}, "run_id"),
@@ -83,6 +86,64 @@ def test_a_body_that_cannot_be_is_refused_and_the_place_is_named(body: Any, fiel
 
 def test_the_longest_text_is_taken_whole() -> None:
     assert len(read_answer({"thread_id": "t1", "message": {"text": "x" * AGENT_TEXT}}).text) == AGENT_TEXT
+
+
+def test_data_may_be_as_long_as_text() -> None:
+    longest = {"a": "x" * (AGENT_TEXT - len('{"a":""}'))}
+    assert read_answer({"thread_id": "t1", "message": {"data": longest}}).data == longest
+
+
+# How JSON writes it, and what is read of it: json.dumps of a text that was cut in the middle of an emoji.
+HALVES = [
+    (r"cut \ud83d", "cut \N{REPLACEMENT CHARACTER}"),
+    (r"\ud83d, more", "\N{REPLACEMENT CHARACTER}, more"),
+    (r"\uDE00", "\N{REPLACEMENT CHARACTER}"),
+    (r"\ude00\ud83d", "\N{REPLACEMENT CHARACTER}" * 2),
+    (r"\ud83d\ud83d\ude00", "\N{REPLACEMENT CHARACTER}😀"),
+    (r"\ud83d\ude00\ude00", "😀\N{REPLACEMENT CHARACTER}"),
+    (r"\ud83d\\ude00", "\N{REPLACEMENT CHARACTER}\\ude00"),
+    (r"\\\ud83d", "\\\N{REPLACEMENT CHARACTER}"),
+]
+WHOLE = [
+    (r"\ud83d\ude00", "😀"),
+    (r"\uD83D\uDE00", "😀"),
+    (r"\\ud83d", r"\ud83d"),
+    (r"\\\\ud83d", r"\\ud83d"),
+    (r"\ud7ff\ue000", "\ud7ff\ue000"),
+]
+
+
+def theirs(written: str) -> bytes:
+    messages = f'[{{"type":"ai","content":"{written}"}}]'
+    return f'{{"thread_id":"t1","run_id":"r1","status":"success","values":{{"messages":{messages}}}}}'.encode()
+
+
+@pytest.mark.parametrize(("written", "text"), [*HALVES, *WHOLE])
+def test_half_an_emoji_of_langgraphs_is_replaced_and_what_is_whole_stays(written: str, text: str) -> None:
+    """It is sent once, and the sender does not read our 400."""
+    assert read_answer(parse_webhook(theirs(written))).text == text
+
+
+@pytest.mark.parametrize(("whole", "_text"), WHOLE)
+def test_what_is_whole_stays_beside_half_an_emoji_too(whole: str, _text: str) -> None:
+    alone = read_answer(parse_webhook(theirs(whole))).text
+    assert read_answer(parse_webhook(theirs(rf"{whole}\ud83d"))).text == alone + "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(("written", "_text"), HALVES)
+def test_half_an_emoji_in_our_own_body_is_refused(written: str, _text: str) -> None:
+    body = f'{{"thread_id":"t1","run_id":"r1","message":{{"text":"{written}"}}}}'.encode()
+    with pytest.raises(Invalid) as refusal:
+        parse_webhook(body)
+    assert (refusal.value.status, refusal.value.code) == (400, "bad_json")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]x", b'"\\ud8"', b'{"status":"\\ud83"}', b'{"status":"\\ud83d"', b'{"a":"\\ud8"}"}']
+)
+def test_what_is_no_json_without_its_halves_is_none_with_them_replaced(body: bytes) -> None:
+    with pytest.raises(Invalid):
+        parse_webhook(body)
 
 
 # P42, P43, P44: every status that LangGraph's server posts, and where it puts its error.

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import gevent
 import msgspec
@@ -190,6 +191,59 @@ def test_a_log_that_is_asked_for_while_the_broker_is_away_is_heard_once_it_is_ba
     assert flag.wait(5)
     heard.bus.ring("bob", "e1", happening(1))
     until(lambda: 1 in heard.seqs)
+
+
+def test_a_log_that_is_let_go_and_wanted_again_is_heard(heard: Heard, url: str) -> None:
+    for number in range(100):
+        log = f"log-{number}"
+        heard.bus.listen(log)
+        heard.bus.unlisten(log)
+        assert heard.bus.listen(log).wait(5)
+    for number in range(100):
+        heard.bus.ring(f"log-{number}", "e1", happening(number + 1))
+    until(lambda: len(heard.rings) >= 100)
+    assert sorted(heard.seqs) == list(range(1, 101))
+
+
+def test_an_unsubscription_that_overtakes_the_new_subscription_is_made_good(heard: Heard, url: str) -> None:
+    """Two greenlets send at once; whoever wants the log again must not be the one who loses."""
+    with client(url) as connection:
+        for _ in range(20):
+            gaps = heard.gaps
+            heard.bus._send("UNSUBSCRIBE", [heard.bus._channel(LOG)])
+            until(lambda gaps=gaps: heard.gaps > gaps)  # for a moment nothing was heard, and the tick looks after it
+            assert connection.pubsub_numsub(heard.bus._channel(LOG)) == [(heard.bus._channel(LOG).encode(), 1)]
+    heard.bus.ring(LOG, "e1", happening(1))
+    until(lambda: heard.seqs == [1])
+
+
+def test_a_log_that_is_let_go_for_good_is_not_subscribed_again(heard: Heard, url: str) -> None:
+    channel = heard.bus._channel(LOG)
+    heard.bus.unlisten(LOG)
+    assert heard.bus.listen("bob").wait(5)  # so that the answer to the first has come
+    with client(url) as connection:
+        assert connection.pubsub_numsub(channel) == [(channel.encode(), 0)]
+    assert heard.bus.healthy
+
+
+def test_whatever_breaks_one_hint_the_next_gets_through(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bus_module, "BREAK", 0.01)
+    publish_batch, troubles = heard.bus._publish_batch, [ZeroDivisionError("a mistake"), ValueError("another")]
+
+    def publish(batch: Any) -> None:
+        if troubles:
+            raise troubles.pop(0)
+        publish_batch(batch)
+
+    monkeypatch.setattr(heard.bus, "_publish_batch", publish)
+    for seq in (1, 2, 3):
+        heard.bus.ring(LOG, "e1", happening(seq))
+        until(lambda: heard.bus._queue.empty())
+    until(lambda: heard.rings)
+    assert heard.seqs == [3]
+    assert caplog.text.count("cannot publish") == 2
 
 
 def test_ringing_waits_for_nobody_when_the_broker_is_paused(heard: Heard, url: str) -> None:

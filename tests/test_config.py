@@ -1,5 +1,6 @@
 """Settings: from the environment, checked at birth."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,45 @@ def test_a_key_is_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "var" / "secret_key").stat().st_mode) == 0o600
     assert config(DATA_DIR=str(tmp_path / "other")).secret_key() != key
     assert config(DATA_DIR=str(tmp_path / "var"), SECRET_KEY="mine").secret_key() == "mine"
+
+
+def test_of_two_processes_that_make_a_key_at_once_one_does_and_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def second(source: str, target: Path) -> None:
+        target.write_text("the first one's key")  # by a hair
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", second)
+    settings = config(DATA_DIR=str(tmp_path))
+    assert settings.secret_key() == "the first one's key"
+    assert settings.secret_key() == "the first one's key"
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_a_key_is_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is killed while it writes, or a disk that is full, must not leave half a key for the next start."""
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    settings = config(DATA_DIR=str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", full)
+        with pytest.raises(OSError, match="no space"):
+            settings.secret_key()
+    assert list(tmp_path.iterdir()) == []
+    assert len(settings.secret_key()) >= 64
+
+
+@pytest.mark.parametrize("text", ["", "\n", " "])
+def test_an_empty_key_is_refused_and_its_file_named(tmp_path: Path, text: str) -> None:
+    """Left by a restore or a full disk: with it anybody could sign a webhook."""
+    (tmp_path / "secret_key").write_text(text)
+    with pytest.raises(ConfigError, match="secret_key is empty"):
+        config(DATA_DIR=str(tmp_path)).secret_key()
 
 
 def test_the_database_is_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,13 +82,13 @@ def asked(
     monkeypatch.setattr(dispatch_module, "POLL", 0.05)
     tasks = Group()
 
-    def ask(url: str = "", text: str = "Hello?", **settings: Any) -> str:
+    def ask(url: str = "", text: str = "Hello?", data: dict[str, Any] | None = None, **settings: Any) -> str:
         settings = {"AGENT_RETRY_SECONDS": "0.05,0.05", "AGENT_ALLOW": agent.address, "SECRET_KEY": "k"} | settings
         dispatcher = Dispatcher(store, Config(PUBLIC_URL="https://chat.example.com", **settings))
         where = {"url": url or f"http://{agent.address}/ask"}
         store.write(lambda s: s.query(Agent).filter_by(id=people.agent.id).update(where))
         thread = open_thread(store, people.alice)
-        say(store, people.alice, thread, text)
+        say(store, people.alice, thread, text, data=data)
         tasks.spawn(dispatcher._run)
         return thread
 
@@ -157,6 +158,91 @@ def test_an_agent_that_takes_its_time_has_the_question(store: Store, agent: Agen
     until(lambda: is_accepted(store))
     assert newest_run(store, thread)["status"] == "running"
     assert len(agent.attempts) == 1
+
+
+# More than a connection takes unread; what takes it in: nobody, someone too slow, someone who then says too little.
+BIG = {"x": "y" * 16_000_000}
+
+
+def unread(connection: socket.socket) -> None:
+    gevent.sleep(60)
+
+
+def sipped(connection: socket.socket) -> None:
+    """Some 5 MB a second: never so slow that a single write fails, and yet too slow."""
+    while True:
+        for _ in range(16):
+            if not connection.recv(32 * 1024, socket.MSG_WAITALL):
+                return
+        gevent.sleep(0.1)
+
+
+def swallowed(connection: socket.socket) -> None:
+    left = None
+    said = b""
+    while left is None or left > 0:
+        block = connection.recv(1 << 20)
+        if left is None:
+            said += block
+            head, end, rest = said.partition(b"\r\n\r\n")
+            left = int(head.lower().partition(b"content-length: ")[2].split()[0]) - len(rest) if end else None
+        else:
+            left -= len(block)
+
+
+def taken_in_silence(connection: socket.socket) -> None:
+    swallowed(connection)
+    gevent.sleep(60)
+
+
+def answered_without_end(connection: socket.socket) -> None:
+    swallowed(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        connection.sendall(b"x")
+        gevent.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("manner", "has_it"),
+    [(unread, False), (sipped, False), (taken_in_silence, True), (answered_without_end, True)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_only_who_was_sent_the_whole_question_can_have_accepted_it(
+    store: Store, asked: Callable[..., str], monkeypatch: pytest.MonkeyPatch, manner: Callable[..., None], has_it: bool
+) -> None:
+    monkeypatch.setattr(dispatch_module, "CONNECT", 0.6)
+    came = []
+
+    def take(connection: socket.socket, _address: object) -> None:
+        came.append(1)
+        with suppress(OSError):
+            manner(connection)
+
+    server = StreamServer(("127.0.0.1", 0), take)
+    server.start()
+    address = f"127.0.0.1:{server.server_port}"
+    thread = asked(f"http://{address}/", data=None if has_it else BIG, AGENT_ALLOW=address, AGENT_READ_SECONDS=0.1)
+    if has_it:
+        until(lambda: is_accepted(store))
+        assert newest_run(store, thread)["status"] == "running"
+        assert len(came) == 1
+    else:
+        run = ended(store, thread)
+        assert (run["status"], run["error"], run["attempts"]) == ("error", "The agent could not be reached.", 3)
+        assert len(came) == 3
+    server.stop(timeout=0)
+
+
+@pytest.mark.parametrize("path", ["\x01", "\x7f", "a" * 70_000])
+def test_whatever_goes_wrong_in_asking_is_told_to_the_person_and_not_tried_for_ever(
+    store: Store, agent: Agents, asked: Callable[..., str], caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """A URL that the HTTP client refuses can stand in the table: put there by hand, or before it was checked."""
+    run = ended(store, asked(f"http://{agent.address}/{path}"))
+    assert (run["status"], run["error"], run["attempts"]) == ("error", "The agent could not be asked.", 3)
+    assert agent.attempts == []
+    assert f"run {run['id']}" in caplog.text
 
 
 def test_a_body_without_end_is_not_read(store: Store, agent: Agents, asked: Callable[..., str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import gevent
 import pytest
+from gevent.event import Event as Flag
 
 from realtime import hub as hub_module
 from realtime.event import Head
@@ -115,6 +116,52 @@ def test_a_stream_whose_grant_no_longer_holds_ends_within_a_tick(book: Book) -> 
     assert alice.frames[-1].json["reason"] == "auth"
     assert hub.streams == {bob.stream}
     bob.leave()
+
+
+def test_a_log_that_is_gone_ends_its_streams_and_no_others(book: Book) -> None:
+    """A person was deleted, and with them whoever was let in to read."""
+    hub = hub_on(book)
+    there = {LOG, "bob"}
+    hub._heads = lambda logs: {log: book.head for log in logs if log in there}
+    hub.bus.listen("bob").set()
+    alice, bob = Watcher(hub), Stream(hub, "bob", "key:b", None, lambda event: True, "c2")
+    alice.wait_for("ready")
+    frames = bob.serve()
+    next(frames)
+    hub._check_heads()
+    assert hub.streams == {alice.stream, bob}
+    there.remove(LOG)
+    hub._check_heads()
+    until(lambda: alice.is_over)
+    assert (alice.names[-1], alice.frames[-1].json["reason"]) == ("bye", "auth")
+    assert hub.streams == {bob}
+    frames.close()
+
+
+@pytest.mark.parametrize("grant", ["session:a", "session:a:operator"])
+def test_a_kick_ends_a_stream_by_whatever_right_of_its_grant(book: Book, grant: str) -> None:
+    hub = hub_on(book)
+    ended, others = Watcher(hub, grant=grant), [Watcher(hub, grant=f"session:{id}:operator") for id in ("ab", "b")]
+    until(lambda: ended.frames and all(other.frames for other in others))
+    hub.kick("session:a")
+    until(lambda: ended.is_over)
+    assert hub.streams == {other.stream for other in others}
+
+
+def test_a_stream_counts_and_may_be_ended_while_it_waits_to_join(book: Book) -> None:
+    """A crowd that comes at once would else pass the limit together, and a sign-out would miss it."""
+    hub = hub_on(book, most=1)
+    book_asks = hub._heads
+    may_answer = Flag()
+    hub._heads = lambda logs: (may_answer.wait(), book_asks(logs))[1]
+    watcher = Watcher(hub)
+    until(lambda: hub.streams)
+    assert hub.is_full
+    hub.kick("session:alice")
+    may_answer.set()
+    until(lambda: watcher.is_over)
+    assert (watcher.names, watcher.frames[-1].json["reason"]) == (["ready", "bye"], "auth")
+    assert hub.streams == set()
 
 
 def test_nobody_is_thrown_out_because_the_store_is_away(book: Book) -> None:

@@ -1,6 +1,7 @@
 """The outbox: a question commits with its message and is put to its agent until one answers or none is left."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import gevent
 import pytest
@@ -152,6 +153,45 @@ def test_an_agent_that_waits_for_the_person_is_not_silent(store: Store, people: 
     pass_time(store, 10_000)
     assert store.write(lambda s: outbox.end_silent(s, 600)) == 0
     assert newest_run(store, thread)["status"] == "waiting"
+
+
+BEGUN = [
+    {"status": "running"},
+    {"status": "pending"},
+    *(spoken("looking", kind=kind) for kind in ("reasoning", "tool", "notice")),
+]
+
+
+@pytest.mark.parametrize("said", BEGUN, ids=lambda said: said.get("status") or said["message"]["kind"])
+def test_what_an_agent_begins_by_itself_and_never_ends_is_given_up_and_holds_nobody_up_for_ever(
+    store: Store, people: SimpleNamespace, thread: str, said: dict[str, Any]
+) -> None:
+    assert call(store, people.agent, {"thread_id": thread, "run_id": "theirs", **said}, "k1").status == 200
+    run = newest_run(store, thread)
+    assert outbox_of(store, thread) == [run["id"]]
+    pass_time(store, 590)
+    assert claim(store) is None, "nothing is asked of an agent that began by itself"
+    assert store.write(lambda s: outbox.end_silent(s, 600)) == 0
+    say(store, people.alice, thread, "Next?")
+    assert not store.peek(outbox.is_due), "one at a time, whoever began it"
+    pass_time(store, 20)
+    assert store.peek(lambda s: outbox.is_silent(s, 600))
+    assert store.write(lambda s: outbox.end_silent(s, 600)) == 1
+    shown = [data for _, kind, data in told(store, people.alice.participant_id) if kind == "run"][-1]
+    assert (shown["id"], shown["status"]) == (run["id"], "timeout")
+    assert shown["error"] == "No answer within 600 seconds."
+    assert claimed(store).body["message"]["text"] == "Next?"
+
+
+def test_what_an_agent_begins_by_itself_and_ends_leaves_nothing_to_wait_for(
+    store: Store, people: SimpleNamespace, thread: str
+) -> None:
+    begun = {"thread_id": thread, "run_id": "theirs"}
+    call(store, people.agent, {**begun, "status": "running"}, "k1")
+    say(store, people.alice, thread, "Next?")
+    call(store, people.agent, {**begun, **spoken("Done.")})
+    assert claimed(store).body["message"]["text"] == "Next?"
+    assert [run["status"] for run in runs_of(store, thread)] == ["success", "running"]
 
 
 def test_an_agent_is_asked_one_question_of_a_thread_at_a_time(

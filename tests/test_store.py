@@ -1,10 +1,11 @@
 """Transactions: whole or not at all, told of only after the commit, and never waited for by the loop (DESIGN 4)."""
 
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,20 +18,41 @@ from sqlalchemy.exc import IntegrityError
 from chat import messages
 from chat.errors import Conflict
 from chat.models import Tenant
-from chat.store import WAIT, Store, StoreAway
+from chat.store import LOOP_WAIT, WAIT, Store, StoreAway, take_turn
 from tests.acts import open_thread, say, texts, told
 
 
 @contextmanager
 def locked(store: Store) -> Iterator[None]:
     """Another process holds the write lock."""
-    path = store._url.removeprefix("sqlite:///")
-    program = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE');"
-        "print('locked', flush=True); sys.stdin.read()"
-    )
+    with another(
+        "import sqlite3; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')", store
+    ):
+        yield
+
+
+@contextmanager
+def recovering(store: Store) -> Iterator[None]:
+    """Another process reads the log of one that crashed: the index in shared memory is void, and all is locked.
+
+    Which byte is which lock: sqlite.org/walformat.html, section 2.3.
+    """
+    with another(
+        "import fcntl; f = open(sys.argv[1] + '-shm', 'r+b', 0); fcntl.lockf(f, fcntl.LOCK_EX, 8, 120);"
+        "f.write(bytes(96))",
+        store,
+    ):
+        yield
+
+
+@contextmanager
+def another(work: str, store: Store) -> Iterator[None]:
+    """Another process does this with the database, and stays."""
+    program = f"import sys; {work}; print('locked', flush=True); sys.stdin.read()"
     with subprocess.Popen(
-        [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", program, store._url.removeprefix("sqlite:///")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"locked\n"
@@ -156,6 +178,32 @@ def test_when_another_holds_the_lock_a_writer_gives_up_in_time_and_the_loop_goes
     assert max(stalls) < 1.0
     store.write(add("Acme"))
     assert (names(store), store.in_use) == ({"Acme"}, 0)
+
+
+def test_the_loop_itself_stands_still_for_a_tenth_of_a_second_at_most(store: Store) -> None:
+    """A look that meets a lock, as after a crash, is given up; away from the loop it is waited for."""
+    assert store.peek(lambda s: s.query(Tenant).count()) == 0
+    assert names(store) == set()
+    with recovering(store):
+        begun = time.monotonic()
+        with pytest.raises(StoreAway, match="locked"):
+            store.peek(lambda s: s.query(Tenant).count())
+        assert LOOP_WAIT / 2 < time.monotonic() - begun < 0.5
+        begun = time.monotonic()
+        with pytest.raises(StoreAway, match="locked"):
+            names(store)
+        assert WAIT - 0.5 < time.monotonic() - begun < WAIT + 1
+    store.write(add("Acme"))
+    assert store.peek(lambda s: s.query(Tenant.name).scalar()) == "Acme"
+
+
+def test_only_a_lock_is_waited_for(store: Store) -> None:
+    with closing(sqlite3.connect(store._url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        begun = time.monotonic()
+        with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
+            take_turn(connection, "BEGIN IMMEDIATE", begun + 10)
+        assert time.monotonic() - begun < 1
 
 
 def test_those_who_queue_behind_it_give_up_in_time_too(store: Store) -> None:

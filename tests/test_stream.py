@@ -1,4 +1,4 @@
-"""One open connection: where it begins, what it is sent, how it ends (DESIGN 5 and 7)."""
+"""One open connection: what it is sent, and how it ends (DESIGN 5 and 7)."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat.store import StoreAway
 from realtime import stream as stream_module
 from realtime.cursor import Cursor
 from realtime.hub import Hub
-from realtime.stream import FARTHEST, RETRY, Stream, bye
+from realtime.stream import RETRY, Stream, bye
 from realtime.tail import PAGE, RECENT
 from tests import sse
 from tests.books import Book, Watcher, happening, hub_on, ring
@@ -29,78 +30,6 @@ def hub(book: Book) -> Iterator[Hub]:
     hub = hub_on(book)
     yield hub
     hub.drain()
-
-
-def test_ready_comes_first_and_names_cursor_head_and_rhythm(hub: Hub) -> None:
-    watcher = Watcher(hub, "e1.3")
-    ready = watcher.wait_for("ready")
-    assert watcher.names[0] == "ready"
-    assert (ready.id, ready.json) == ("e1.3", {"head": "e1.5", "ping": 15.0, "conn": "c1"})
-
-
-def test_without_a_cursor_a_stream_begins_at_the_head(hub: Hub, book: Book) -> None:
-    watcher = Watcher(hub)
-    assert watcher.wait_for("ready").id == "e1.5"
-    ring(hub, book.write())
-    until(lambda: watcher.seqs() == [6])
-
-
-@pytest.mark.parametrize("seq", range(6))
-def test_a_stream_goes_on_exactly_behind_its_cursor(hub: Hub, seq: int) -> None:
-    """P3, at every cut."""
-    watcher = Watcher(hub, f"e1.{seq}")
-    until(lambda: watcher.seqs() == list(range(seq + 1, 6)))
-    watcher.wait_for("ready")
-    assert watcher.names == ["ready"] + ["message"] * (5 - seq)
-
-
-def test_every_event_carries_its_own_seq_as_id(hub: Hub) -> None:
-    watcher = Watcher(hub, "e1.0")
-    until(lambda: len(watcher.seqs()) == 5)
-    assert [(frame.id, frame.json["seq"]) for frame in watcher.frames[1:]] == [(f"e1.{n}", n) for n in range(1, 6)]
-
-
-@pytest.mark.parametrize(
-    ("cursor", "reason"),
-    [
-        *(("e2.3", "epoch"), ("e1.6", "future"), ("e1.999999999999999", "future")),
-        *((text, "malformed") for text in ("e1", "e1.", "e1.-1", "e1.3 ", "3", "*", "e1.3,e1.4", "0-0", "x" * 9000)),
-    ],
-)
-def test_a_cursor_that_cannot_be_continued_is_reset_in_band(hub: Hub, book: Book, cursor: str, reason: str) -> None:
-    """S27, R29."""
-    watcher = Watcher(hub, cursor)
-    ready, reset = watcher.wait_for("ready"), watcher.wait_for("reset")
-    assert reset.json == {"reason": reason, "head": "e1.5"}
-    assert watcher.names == ["ready", "reset"]
-    assert ready.json["head"] == "e1.5"
-    ring(hub, book.write())
-    until(lambda: watcher.seqs() == [6])
-
-
-def test_a_reset_brings_no_cursor_so_that_one_who_is_cut_off_right_then_is_reset_again(hub: Hub) -> None:
-    watcher = Watcher(hub, "e2.3")
-    watcher.wait_for("reset")
-    assert {frame.id for frame in watcher.frames} == {"e2.3"}
-
-
-def test_a_cursor_whose_events_are_pruned_is_reset(hub: Hub, book: Book) -> None:
-    book.floor = 3
-    assert Watcher(hub, "e1.2").wait_for("reset").json["reason"] == "pruned"
-    kept = Watcher(hub, "e1.3")
-    until(lambda: kept.seqs() == [4, 5])
-
-
-@pytest.mark.parametrize(("behind", "names"), [(FARTHEST, "message"), (FARTHEST + 1, "reset")])
-def test_a_reader_may_be_ten_thousand_events_behind_and_no_more(behind: int, names: str) -> None:
-    book = Book()
-    book.write(behind)
-    watcher = Watcher(hub_on(book), "e1.0")
-    until(lambda: len(watcher.frames) >= 2)
-    assert watcher.frames[1].event == names
-    if names == "reset":
-        assert watcher.frames[1].json["reason"] == "too_far"
-    watcher.leave()
 
 
 def test_events_that_the_filter_hides_move_the_cursor_on(hub: Hub, book: Book) -> None:
@@ -132,6 +61,18 @@ def test_a_log_that_begins_anew_is_told_to_its_readers(hub: Hub, book: Book) -> 
     ring(hub, book.write(), "e2")
     until(lambda: watcher.seqs() == [4, 5, 2])
     assert watcher.frames[-1].id == "e2.2"
+
+
+def test_a_log_whose_missing_events_are_pruned_is_told_to_its_readers_at_the_next_look(hub: Hub, book: Book) -> None:
+    """Nobody rang, and what they missed is there no more: waiting for it would be waiting for ever."""
+    watcher = Watcher(hub, "e1.5")
+    watcher.wait_for("ready")
+    book.write(5)
+    book.floor = 8
+    hub._check_heads()
+    assert watcher.wait_for("reset").json == {"reason": "pruned", "head": "e1.10"}
+    ring(hub, book.write())
+    until(lambda: watcher.seqs() == [11])
 
 
 def test_a_log_that_begins_anew_during_a_replay_is_not_mixed_with_the_old_one(hub: Hub, book: Book) -> None:
@@ -248,15 +189,37 @@ def test_a_stream_that_breaks_off_says_how_far_it_came(hub: Hub, book: Book, cap
     assert (watcher.names[-1], watcher.frames[-1].id) == ("bye", f"e1.{watcher.seqs()[-1]}")
 
 
-def test_a_stream_that_cannot_begin_says_when_to_come_back(
+@pytest.mark.parametrize("cursor", ["e1.2", None])
+def test_a_store_that_is_away_in_the_middle_ends_a_stream_with_one_line_in_the_log(
+    hub: Hub, book: Book, caplog: pytest.LogCaptureFixture, cursor: str | None
+) -> None:
+    """Of a thousand streams each says so: a traceback each would be the end of the log."""
+    watcher = Watcher(hub, cursor)
+    watcher.may_read.clear()
+    watcher.wait_for("ready")
+    for _ in range(RECENT + 1):  # what it has not read yet is no longer kept
+        ring(hub, book.write())
+    book.trouble = StoreAway("the store is busy")
+    caplog.clear()
+    watcher.may_read.set()
+    until(lambda: watcher.is_over)
+    last = watcher.frames[-1]
+    assert (last.event, last.json["reason"], last.id) == ("bye", "limit", cursor or "e1.5")
+    assert last.retry == last.json["retry_ms"]
+    [line] = caplog.records
+    assert (line.levelname, line.exc_info) == ("WARNING", None)
+    assert "broke off: the store is busy" in line.getMessage()
+    assert hub.streams == set()
+
+
+def test_what_breaks_a_stream_by_a_mistake_of_ours_is_logged_whole(
     hub: Hub, book: Book, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book.trouble = OSError("the store is away")
-    for cursor, id in (("e1.2", "e1.2"), (None, ""), ("nonsense", "nonsense")):
-        watcher = Watcher(hub, cursor)
-        until(lambda watcher=watcher: watcher.is_over)
-        assert [(frame.event, frame.id) for frame in watcher.frames] == [("bye", id)]
-    assert "broke off" in caplog.text
+    book.trouble = ZeroDivisionError()
+    watcher = Watcher(hub, "e1.2")
+    until(lambda: watcher.is_over)
+    assert (watcher.names[-1], watcher.frames[-1].id) == ("bye", "e1.2")
+    assert "Traceback" in caplog.text
 
 
 def test_a_bye_never_asks_to_come_back_at_once() -> None:

@@ -213,6 +213,21 @@ def test_another_epoch_or_a_head_below_last_resets_the_tail_and_its_readers(
     assert reader(tail).resets == [reason]
 
 
+@pytest.mark.parametrize(("floor", "pruned"), [(1, False), (2, False), (3, True), (5, True)])
+def test_a_tail_whose_missing_events_are_pruned_starts_anew(book: Book, tail: Tail, floor: int, pruned: bool) -> None:
+    """They cannot be read any more; without this every tick would try for ever."""
+    for seq in (1, 2):
+        book.write()
+        ring(tail, seq)
+    book.write(3)
+    book.floor = floor
+    tail.head_is(book.head, tail.last)
+    until(lambda: tail.last == 5)
+    assert reader(tail).resets == (["pruned"] if pruned else [])
+    assert seqs(tail) == ([] if pruned else [1, 2, 3, 4, 5])
+    assert book.reads == (0 if pruned else 1)
+
+
 def test_a_ring_that_overtook_the_question_for_heads_is_no_rewind(book: Book, tail: Tail) -> None:
     before, head = tail.last, book.head
     book.write()

@@ -4,12 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from chat import log, threads
-from chat.errors import Invalid, NotFound
-from chat.models import Dispatch, Message, ReadMarker, Run, Thread
+from chat.errors import Conflict, Invalid, NotFound
+from chat.models import Base, Dispatch, Message, ReadMarker, Run, Thread
 from chat.store import Store
-from tests.acts import call, history, open_thread, say, spoken, told
+from tests.acts import call, history, newest_run, open_thread, say, spoken, told
 
 
 @pytest.fixture
@@ -114,6 +115,68 @@ def test_a_deleted_thread_takes_all_with_it_but_its_events(store: Store, people:
     assert events[-1][2] == {"id": thread, "thread_id": thread, "change": "deleted"}
     with pytest.raises(NotFound):
         store.write(lambda s: threads.delete(s, people.alice, thread))
+
+
+REFERENCES = [(table.name, column.name) for table in Base.metadata.sorted_tables for column in table.c
+              if column.foreign_keys]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "column"), REFERENCES)
+def test_what_refers_to_a_deleted_row_is_found_by_an_index(store: Store, table: str, column: str) -> None:
+    """Else every message of a thread that is deleted has all runs of everybody read."""
+    query = text(f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE {column} = 'x'")
+    plan = store.read(lambda s: [row.detail for row in s.execute(query)])
+    assert plan
+    assert all(step.startswith("SEARCH") for step in plan), plan
+
+
+def test_the_table_of_references_is_read_from_the_models() -> None:
+    assert ("runs", "answer_id") in REFERENCES
+    assert len(REFERENCES) > 15
+
+
+CANARY = "canary-in-the-coal-mine"
+
+
+def everything(store: Store) -> str:
+    """All that the database holds, every column of every table."""
+    tables = store.read(
+        lambda s: s.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
+    )
+    assert {"messages", "events", "runs", "idempotency_keys", "deliveries", "outbox"} <= set(tables)
+    return "\n".join(
+        repr(tuple(row))
+        for table in tables
+        for row in store.read(lambda s, table=table: s.execute(text(f"SELECT * FROM {table}")).all())
+    )
+
+
+def test_of_what_was_said_in_a_deleted_thread_nothing_is_left_in_any_table(
+    store: Store, people: SimpleNamespace
+) -> None:
+    thread = open_thread(store, people.alice, None)
+    say(store, people.alice, thread, CANARY, data={CANARY: [CANARY]}, client_id="c1")
+    run = newest_run(store, thread)["id"]
+    call(store, people.agent, {"thread_id": thread, "run_id": run, **spoken(CANARY, kind="tool")}, "k1")
+    call(store, people.agent, {"thread_id": thread, "run_id": run, "status": "error", "error": CANARY}, "k2")
+    call(store, people.agent, {"thread_id": thread, **spoken(CANARY, data={"said": CANARY})}, "k3")
+    kept = everything(store)
+    assert kept.count(CANARY) >= 8, "the title, the texts, the data and the error: it would be found"
+    assert all(f"'{key}'" in kept for key in ("c1", "k1", "k2", "k3"))
+    store.write(lambda s: threads.delete(s, people.alice, thread))
+    left = everything(store)
+    assert CANARY not in left
+    assert all(f"'{key}'" in left for key in ("c1", "k1", "k2", "k3")), "a repeat is still known as one"
+
+
+def test_what_was_said_in_a_deleted_thread_is_not_said_again_by_its_repeat(
+    store: Store, people: SimpleNamespace, thread: str
+) -> None:
+    say(store, people.alice, thread, client_id="c1")
+    store.write(lambda s: threads.delete(s, people.alice, thread))
+    for where in (thread, open_thread(store, people.alice)):
+        with pytest.raises((NotFound, Conflict)):
+            say(store, people.alice, where, client_id="c1")
 
 
 def test_what_an_agent_says_in_a_deleted_thread_is_refused(store: Store, people: SimpleNamespace, thread: str) -> None:

@@ -1,18 +1,22 @@
 """The webhook's door: who may post there, in what form, and what is answered (P40, P41, P47, P50, S13-S16)."""
 
+import io
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
+from chat import accounts, agents
 from chat.models import Agent
 from chat.signatures import sign
 from tests.acts import ledger, newest_run, open_thread, say, texts
 from tests.site import Site
 
 DOOR = "/webhook/chat-response"
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -83,6 +87,63 @@ def test_without_a_valid_credential_nothing_is_stored_and_every_refusal_looks_al
     assert ledger(site.store) == []
     assert texts(site.store, site.people.alice, thread) == []
     assert post(site, sent, good).status_code == 200
+
+
+FRESH, STALE = (str(int(time.time()) - age) for age in (0, 1000))
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_read"),
+    [
+        ({}, False),
+        (bearer("x"), False),
+        ({"webhook-id": "1", "webhook-timestamp": STALE, "webhook-signature": "v1,x"}, False),
+        ({"webhook-id": "1", "webhook-timestamp": "x", "webhook-signature": "v1,x"}, False),
+        ({"webhook-id": "1", "webhook-timestamp": FRESH}, False),
+        ({"webhook-timestamp": FRESH, "webhook-signature": "v1,x"}, False),
+        ({"webhook-id": "1", "webhook-timestamp": FRESH, "webhook-signature": "v1,x"}, True),
+    ],
+)
+def test_who_does_not_even_claim_to_be_an_agent_has_his_body_left_unread(
+    site: Site, headers: dict[str, str], is_read: bool
+) -> None:
+    """Megabytes are work, and these come from nobody."""
+    coming = io.BytesIO(b" " * 3 * MIB)
+    answer = site.app.test_client().post(DOOR, input_stream=coming, headers=headers)
+    assert answer.status_code == 401
+    assert coming.tell() == (3 * MIB if is_read else 0)
+    assert ledger(site.store) == []
+
+
+@pytest.mark.parametrize("what", [b"[]", b"{}", b'"x"', b"[[[[[[[[[]]]]]]]]]"])
+def test_what_a_stranger_sends_is_not_built_in_memory(site: Site, thread: str, what: bytes) -> None:
+    """A list of lists is twenty times as large built as it is written."""
+    sent = b'{"values":[' + b",".join([what] * (2 * MIB // len(what))) + b'],"thread_id":"%s"}' % thread.encode()
+    forged = {**signed(site, site.people.agent, sent), "webhook-signature": "v1," + "A" * 44}
+    tracemalloc.start()
+    try:
+        answer = post(site, sent, forged)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 401
+    assert ledger(site.store) == []
+    assert len(sent) < peak < 6 * len(sent)
+
+
+def test_the_thread_that_a_body_names_is_found_wherever_it_stands(site: Site, thread: str) -> None:
+    """Of many agents only the thread's own secret is tried, so it must be known before anything else is read."""
+    for number in range(agents.FEW):
+        site.store.write(
+            lambda s, name=f"agent {number}": agents.add_agent(s, accounts.add_tenant(s, "Acme"), name, "http://x")
+        )
+    first = body(thread, "first")
+    last = json.dumps({"message": {"text": "last", "data": {"thread_id": "no"}}, "thread_id": thread}).encode()
+    for key, sent in (("k1", first), ("k2", last)):
+        assert post(site, sent, signed(site, site.people.agent, sent, key)).status_code == 200
+    for sent in (b"", b"{", b"[" * 100_000, b"\xff", b'{"thread_id":1}', b'{"thread_id":"\\ud800"}', body("nowhere")):
+        assert post(site, sent, signed(site, site.people.agent, sent, "k3")).status_code == 401, sent[:20]
+    assert texts(site.store, site.people.alice, thread) == ["first", "last"]
 
 
 @pytest.mark.parametrize("where", ["?token={}", "?access_token={}", "?agent={}"])
