@@ -60,7 +60,7 @@ def add_agent(name: str, url: str, tenant: str) -> None:
     try:
         address.read(url)
     except address.AddressRefused as error:
-        raise click.ClickException(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        raise click.ClickException(str(error)) from None
     agent, token = do(lambda s: agents.add_agent(s, accounts.add_tenant(s, tenant), name, url))
     click.echo(f"agent_id        {agent.id}\nagent_token     {token}")
     click.echo(f"webhook_secret  {webhook_secret(secret_key(), agent.id)}")
