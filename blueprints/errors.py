@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from chat.errors import ChatError
 from chat.store import StoreAway
+
+logger = logging.getLogger(__name__)
 
 PAGES = ("pages.home", "pages.chat", "sessions.login_form", "sessions.login", "sessions.logout", "assets.file")
 TITLES = {403: "Not from here", 404: "There is nothing here", 503: "Back in a moment"}
@@ -23,7 +27,8 @@ def of_chat(error: ChatError) -> ResponseReturnValue:
     return answer(error.status, error.code, error.message, error.field)
 
 
-def of_store(_error: StoreAway) -> ResponseReturnValue:
+def of_store(error: StoreAway) -> ResponseReturnValue:
+    logger.warning("%s refused, the store is away: %s", request.method, error)
     response = make_response(answer(503, "unavailable", "The store is away. Nothing was changed; try again."))
     response.headers["Retry-After"] = "1"
     return response

@@ -40,7 +40,7 @@ def login_form() -> ResponseReturnValue:
 @bp.post("/login")
 def login() -> ResponseReturnValue:
     """Sign in by the form, or by JSON from a page whose session is over."""
-    if request.is_json:
+    if request.get_data().lstrip().startswith(b"{"):  # whatever Content-Type it names, as at every other door
         said = json_body(Credentials)
         sign_in(said.name, said.password)
         return jsonify(session_json(viewer()))
@@ -74,12 +74,12 @@ def sign_in(name: str, password: str) -> None:
     """Open a session. Raises WrongPassword."""
     password_hash = store().peek(lambda s: accounts.password_hash_of(s, name))
     if not passwords().apply(accounts.password_fits, (password_hash, password)):
-        raise WrongPassword("wrong_password", WRONG)
+        raise WrongPassword("wrong_password", WRONG.rstrip("."))
     days = settings().SESSION_DAYS
     token = store().write(lambda s: accounts.sign_in(s, name, days))
     found = store().peek(lambda s: accounts.viewer_by_session(s, token))
     if found is None:  # deactivated between the two looks
-        raise WrongPassword("wrong_password", WRONG)
+        raise WrongPassword("wrong_password", WRONG.rstrip("."))
     session.permanent = True  # it lasts SESSION_DAYS, also when the browser is closed meanwhile
     login_user(SignedIn(found, token))
 

@@ -68,7 +68,7 @@ def chat_response() -> ResponseReturnValue:
 
 def refuse() -> NoReturn:
     """Raise Unauthenticated; the refusal is counted, and leaves no row."""
-    logger.warning("refused webhook %d without a valid credential", next(refusals()))
+    logger.warning("refused webhook %d without a valid credential, from %s", next(refusals()), request.remote_addr)
     raise Unauthenticated
 
 

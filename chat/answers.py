@@ -7,7 +7,7 @@ LangGraph posts its run object plus `status`, `values` (absent without a checkpo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -32,6 +32,8 @@ class Answer:
     kind: str = "chat"
     data: dict[str, Any] | None = None
     error: str | None = None
+    # LangGraph answers our question under a name of its own.
+    names_its_runs: bool = field(default=False, compare=False)
 
     @property
     def is_final(self) -> bool:
@@ -88,7 +90,7 @@ def read_answer(body: Any) -> Answer:
     if "message" in body:
         return read_native(convert(body, NativeBody))
     if "status" in body:
-        return read_langgraph(convert(body, LangGraphBody))
+        return replace(read_langgraph(convert(body, LangGraphBody)), names_its_runs=True)
     raise Invalid("invalid", "the body needs a message {text, kind?, data?}, or LangGraph's status", "message")
 
 

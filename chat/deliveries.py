@@ -89,7 +89,7 @@ def check_key(key: str | None, answer: Answer) -> None:
 def take_answer(session: Session, agent: Agent, thread: Thread, answer: Answer) -> Receipt:
     if answer.run_id is None:
         return received(thread, answer, messages.reply(session, thread, answer))
-    run = runs.find_or_start(session, agent, thread, answer.run_id)
+    run = runs.find_or_start(session, agent, thread, answer.run_id, adopts=answer.names_its_runs)
     if answer.status == "running":
         if run.status == "queued":
             runs.change(session, run, status="running", started_at=now_ms())

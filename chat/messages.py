@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import shorten
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from chat import idempotency, log, runs, threads
@@ -146,6 +146,10 @@ def runs_of(session: Session, page: list[Message]) -> list[dict[str, Any]]:
 
 
 def earlier(session: Session, message: Message, limit: int) -> list[Message]:
-    """Up to `limit` messages of the thread before this one, newest first."""
-    query = select(Message).where(Message.thread_id == message.thread_id, Message.seq < message.seq)
+    """Up to `limit` messages of the thread that this one follows, newest first.
+
+    A question may have waited for the answers to those before it: they belong to what it follows, too.
+    """
+    follows = or_(Message.seq < message.seq, Message.direction == "outgoing")
+    query = select(Message).where(Message.thread_id == message.thread_id, follows)
     return list(session.scalars(query.order_by(Message.seq.desc()).limit(limit)))

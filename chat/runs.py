@@ -71,16 +71,17 @@ def newest(session: Session, thread: Thread) -> Run | None:
     return session.scalar(select(Run).where(Run.thread_id == thread.id).order_by(Run.id.desc()).limit(1))
 
 
-def find_or_start(session: Session, agent: Agent, thread: Thread, external_id: str) -> Run:
+def find_or_start(session: Session, agent: Agent, thread: Thread, external_id: str, adopts: bool) -> Run:
     """Find the run that the agent means, or open one it began itself. Raises Conflict if it is another thread's.
 
-    An agent that names its runs itself (LangGraph) answers our question under its own name: the oldest open run takes
-    that name. Locked, so that of several answers at once one is first.
+    An agent that names its runs itself (LangGraph) answers our question under its own name: if it `adopts`, the oldest
+    open run takes that name. Locked, so that of several answers at once one is first.
     """
     mine = select(Run).where(Run.agent_id == agent.id).with_for_update()
     run = session.scalar(mine.where(or_(Run.id == external_id, Run.external_id == external_id)))
     if run is None:
-        run = session.scalar(mine.where(*waiting_for_a_name(thread)).order_by(Run.id).limit(1))
+        nameless = mine.where(*waiting_for_a_name(thread)).order_by(Run.id).limit(1)
+        run = session.scalar(nameless) if adopts else None
         if run is None:
             return start(session, thread, newest_question(session, thread), external_id)
         run.external_id = external_id

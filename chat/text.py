@@ -80,5 +80,5 @@ def find_nul(value: Any, field: str) -> None:
 def check_length(text: str, limit: int, field: str, unit: str = "characters") -> str:
     length = len(text) if unit == "characters" else len(text.encode())
     if length > limit:
-        raise Invalid("too_long", f"the text must have at most {limit:,} {unit}, not {length:,}", field)
+        raise Invalid("too_long", f"this must have at most {limit:,} {unit}, not {length:,}", field)
     return text

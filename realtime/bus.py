@@ -73,6 +73,7 @@ class Bus:
         self._confirmed: dict[str, Flag] = {}  # by channel, of all we want to hear
         self._connection: Connection | None = None
         self._sending = BoundedSemaphore()
+        self._told = False  # of the broker's loss: once is enough
         self._last_heard = 0.0
         self._probe = secrets.token_hex(8)
         self._decode_ring = msgspec.json.Decoder(Ring).decode
@@ -142,7 +143,9 @@ class Bus:
             try:
                 self._hear()
             except Exception as error:  # whatever it was, there is one answer: connect anew
-                logger.warning("lost the broker: %s", error)
+                if not self._told:
+                    logger.warning("lost the broker, trying to come back: %s", error)
+                self._told = True
             self._disconnected()
             gevent.sleep(random.uniform(0.1, 1.0))
 
@@ -181,7 +184,8 @@ class Bus:
 
     def _subscribed(self, channel: str) -> None:
         if channel == self._control:
-            self.healthy = True
+            self.healthy, self._told = True, False
+            logger.info("hearing the broker")
             self.on_gap()  # a new connection: what was said before it was not heard
         elif flag := self._confirmed.get(channel):
             if flag.is_set():

@@ -208,7 +208,7 @@ def test_an_agent_is_asked_one_question_of_a_thread_at_a_time(
     call(store, people.agent, {"thread_id": thread, "run_id": first.run_id, **spoken("1")})
     second = claimed(store)
     assert second.body["message"]["text"] == "two"
-    assert [entry["text"] for entry in second.body["history"]] == ["one"]
+    assert [entry["text"] for entry in second.body["history"]] == ["one", "1"]
 
 
 def test_a_question_that_waits_for_its_next_attempt_keeps_its_turn(

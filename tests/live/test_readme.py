@@ -20,7 +20,7 @@ def example() -> str:
 def test_the_complete_example_does_what_it_says(server: Server, tmp_path: Path) -> None:
     (tmp_path / "var").symlink_to(server.data_dir)
     subprocess.run(["bash", "-c", example()], cwd=tmp_path, check=True, timeout=60, capture_output=True)
-    events = parse((tmp_path / "events.txt").read_bytes())
+    events = parse((tmp_path / "var" / "events.txt").read_bytes())
     said = [event for event in events if event.event == "message"]
     assert [event.json["direction"] for event in said] == ["incoming", "outgoing"]
     rest = server.raw("GET", f"/threads/{said[0].json['thread_id']}/messages?after={said[0].json['seq']}")[2]
