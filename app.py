@@ -17,9 +17,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from agents.dispatch import Dispatcher
 from blueprints import assets, commands, errors, guards, health, messages, pages, sessions, streams, threads, webhook
 from chat import accounts, log
+from chat.pruner import Pruner
 from chat.store import Committed, Store
 from config import Config
 from realtime.bus import Bus
+from realtime.census import Census
 from realtime.hub import Hub
 
 DOORS = (
@@ -73,6 +75,7 @@ def create_app(settings: Config | None = None) -> Flask:
     store.after_commit = partial(tell, hub, dispatcher)
     app.extensions |= {"settings": settings, "store": store, "hub": hub, "dispatcher": dispatcher}
     app.extensions |= {
+        "pruner": Pruner(store, settings.RETENTION_DAYS),
         "passwords": ThreadPool(HASHERS),
         "assets_version": assets.version_of(assets.FOLDER),
         "refusals": count(1),
@@ -91,10 +94,11 @@ def create_app(settings: Config | None = None) -> Flask:
 
 
 def serve() -> Flask:
-    """The application as a worker runs it: with its hub and its dispatcher."""
+    """The application as a worker runs it: with its hub, its dispatcher and its pruner."""
     app = create_app()
     app.extensions["hub"].start()
     app.extensions["dispatcher"].start()
+    app.extensions["pruner"].start()
     return app
 
 
@@ -124,8 +128,10 @@ def configure(app: Flask, settings: Config) -> None:
 
 def make_hub(settings: Config, store: Store) -> Hub:
     """Hand the hub the store as functions: it knows no SQL."""
+    bus = Bus(settings.broker_url(), settings.BUS_PREFIX)
     return Hub(
-        Bus(settings.broker_url(), settings.BUS_PREFIX),
+        bus,
+        Census(bus.commands, settings.BUS_PREFIX, settings.STREAMS_PER_USER),
         heads=lambda logs: store.peek(lambda s: log.heads(s, logs)),
         after=lambda name, seq, limit: store.read(lambda s: log.after(s, name, seq, limit)),
         admitted=lambda grants: store.peek(lambda s: accounts.admitted(s, grants)),

@@ -35,6 +35,9 @@ class Config:
     BUS_PREFIX: str = setting("", "put before every channel name, one per deployment on a shared broker")
     TRUSTED_PROXIES: int = setting(0, "how many proxies in front may set X-Forwarded-*")
     STREAMS_PER_WORKER: int = setting(5000, "open streams a worker takes before it refuses softly; 0: no limit")
+    STREAMS_PER_USER: int = setting(
+        10, "open streams of one user over all workers; more are refused softly; 0: no limit"
+    )
     DRAIN_SECONDS: int = setting(5, "how long a stopping worker lets requests and streams end")
     WEBHOOK_MAX_BYTES: int = setting(4 * 1024 * 1024, "largest webhook body, bytes")
     AGENT_ALLOW: str = setting("", "exact `host:port`, comma separated, of agents on private addresses")
@@ -44,6 +47,9 @@ class Config:
     )
     RUN_SECONDS: int = setting(600, "how long an accepted run may stay without an answer before it ends as `timeout`")
     SESSION_DAYS: int = setting(30, "how long a sign-in lasts, days")
+    RETENTION_DAYS: int = setting(
+        30, "how long events stay for pages to catch up, and deliveries, days; messages stay; 0: for ever"
+    )
     DEMO: bool = setting(False, "make the demo account and start the demo agent (`bin/run` sets it)")
 
     @classmethod

@@ -68,10 +68,10 @@ def post_worker_init(worker):
 
 
 def drain(worker):
-    """End the streams as soon as the worker is told to leave: gunicorn alone would wait, then cut them in mid-frame."""
+    """End the streams when the worker is told to leave, spread over the time it has: gunicorn alone would cut them."""
     while worker.alive:
         gevent.sleep(0.1)
-    worker.wsgi.extensions["hub"].drain()
+    worker.wsgi.extensions["hub"].drain(0.8 * settings.DRAIN_SECONDS)
 
 
 def on_exit(server):

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from blueprints.guards import viewer
 from blueprints.parts import hub, store
 from chat import threads
+from chat.accounts import Viewer
 from chat.store import StoreAway
 from realtime.cursor import Cursor
 from realtime.peer import watched
@@ -19,6 +20,7 @@ from realtime.stream import Filter, Stream, bye
 bp = Blueprint("streams", __name__)
 
 WRITE = 64 * 1024  # bytes at once
+PAGE_NAME = 64  # characters of `?page=` that count
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
     "X-Accel-Buffering": "no",  # nginx would otherwise keep every byte until its buffer is full
@@ -29,7 +31,7 @@ HEADERS = {
 def everything() -> Response:
     """All of the participant's log. `focus`, the threads that the page shows, narrows only what is not in the log."""
     who = viewer()
-    return respond(who.participant_id, who.grant, lambda event: True)
+    return respond(who, who.participant_id, who.grant, lambda event: True)
 
 
 @bp.get("/threads/<thread_id>/events")
@@ -38,7 +40,7 @@ def one_thread(thread_id: str) -> Response:
     who = viewer()
     thread = store().peek(lambda s: threads.fetch(s, who, thread_id))
     right = who.grant if thread.participant_id == who.participant_id else who.operators_grant
-    return respond(thread.participant_id, right, lambda event: event.thread_id == thread_id)
+    return respond(who, thread.participant_id, right, lambda event: event.thread_id == thread_id)
 
 
 @bp.errorhandler(StoreAway)
@@ -46,12 +48,11 @@ def store_away(_error: StoreAway) -> Response:
     return refuse("limit")
 
 
-def respond(log: str, grant: str, shows: Filter) -> Response:
-    if hub().draining:
-        return refuse("drain")
-    if hub().is_full:
-        return refuse("limit")
-    stream = Stream(hub(), log, grant, shown_cursor(), shows, conn=token_hex(8))
+def respond(who: Viewer, log: str, grant: str, shows: Filter) -> Response:
+    page = request.args.get("page", "")[:PAGE_NAME]
+    stream = Stream(hub(), log, grant, shown_cursor(), shows, conn=token_hex(8), owner=who.user.id, page=page)
+    if reason := hub().refuses(stream):
+        return refuse(reason)
     return event_stream(serve(stream, request.environ.get("gunicorn.socket")))
 
 

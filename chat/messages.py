@@ -14,6 +14,7 @@ from chat.answers import Answer
 from chat.errors import Invalid, NotFound
 from chat.models import LogEntry, Message, Run, Thread
 from chat.native import message_json, run_json
+from chat.pages import MESSAGE_SIZE, fitting
 from chat.store import put
 from chat.text import PERSON_TEXT, check_length, storable
 
@@ -116,21 +117,22 @@ def history(
 ) -> dict[str, Any]:
     """A page of a thread, oldest first, with the runs of its messages and the log's cursor, read first.
 
-    `next` is the seq to pass on as `after`, if that was given, else as `before`; None at the end. Raises NotFound.
+    It holds `limit` messages, or fewer large ones. `next` is the seq to pass on as `after`, if that was given, else as
+    `before`; None at the end. Raises NotFound.
     """
     thread = threads.fetch(session, viewer, thread_id)
     cursor = threads.log_cursor(session, thread.participant_id)
-    query = select(Message).where(Message.thread_id == thread.id)
+    query = select(Message.id, Message.seq, MESSAGE_SIZE.label("size")).where(Message.thread_id == thread.id)
     if before is not None:
         query = query.where(Message.seq < before)
     if after is not None:
         query = query.where(Message.seq > after)
     order = Message.seq.desc() if after is None else Message.seq
-    rows = session.scalars(query.order_by(order).limit(limit + 1)).all()
-    page, more = list(rows[:limit]), len(rows) > limit
-    following = page[-1].seq if more else None
-    if after is None:
-        page.reverse()
+    rows = session.execute(query.order_by(order).limit(limit + 1)).all()
+    count = min(limit, fitting(row.size for row in rows))
+    following = rows[count - 1].seq if len(rows) > count else None
+    ids = [row.id for row in rows[:count]]
+    page = list(session.scalars(select(Message).where(Message.id.in_(ids)).order_by(Message.seq)))
     return {
         "items": [message_json(message) for message in page],
         "next": following,

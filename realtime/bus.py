@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import gevent
 import msgspec
@@ -48,26 +49,30 @@ class Ring(msgspec.Struct):
 
 
 class Word(msgspec.Struct, omit_defaults=True):
-    """A word to all workers: end the streams of a grant, or a probe of the way there."""
+    """A word to all workers: end the streams of a grant, or those of a page but the newest, or a probe of the way."""
 
     kick: str = ""
+    page: str = ""
+    opened_ms: int = 0
     probe: str = ""
 
 
 class Bus:
     """This worker's end of the pub/sub.
 
-    `on_ring(log, epoch, event)` and `on_kick(grant)` are called by the listener greenlet, so they must not wait;
-    `on_gap()` whenever hints may have been missed.
+    `on_ring(log, epoch, event)`, `on_kick(grant)` and `on_page(page, opened_ms)` are called by the listener greenlet,
+    so they must not wait; `on_gap()` whenever hints may have been missed.
     """
 
     def __init__(self, url: str, prefix: str = "") -> None:
         self.on_ring: Heard = lambda log, epoch, event: None
         self.on_kick: Callable[[str], None] = lambda grant: None
+        self.on_page: Callable[[str, int], None] = lambda page, opened_ms: None
         self.on_gap: Callable[[], None] = lambda: None
         self.healthy = False
         self._prefix = prefix
         self._publisher = client(url, timeout=TIMEOUT)
+        self.commands = cache(lambda: client(url, timeout=TIMEOUT))
         self._connect = connector(url)
         self._queue: Queue[tuple[str, bytes]] = Queue(QUEUED)
         self._confirmed: dict[str, Flag] = {}  # by channel, of all we want to hear
@@ -90,6 +95,10 @@ class Bus:
     def kick(self, grant: str) -> None:
         """Ask every worker to end the streams opened by this grant."""
         self._say(self._control, Word(kick=grant))
+
+    def turn_page(self, page: str, opened_ms: int) -> None:
+        """Ask every worker to end the streams of this page that were opened before."""
+        self._say(self._control, Word(page=page, opened_ms=opened_ms))
 
     def listen(self, log: str) -> Flag:
         """Hear of a log from now on. The flag returned is set while the broker has confirmed it."""
@@ -179,6 +188,8 @@ class Bus:
     def _take_word(self, word: Word) -> None:
         if word.kick:
             self.on_kick(word.kick)
+        if word.page:
+            self.on_page(word.page, word.opened_ms)
         if word.probe == self._probe:
             self.healthy = True
 

@@ -14,6 +14,7 @@ from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
 
 from realtime.bus import Bus
+from realtime.census import Census
 from realtime.event import Event, Head
 from realtime.stream import Stream
 from realtime.tail import After, Tail
@@ -42,11 +43,12 @@ class LogGone(LookupError):
 class Hub:
     """The store is handed in as functions: `heads`, `after`, and `admitted`, which says whose grants still hold.
 
-    `most` is how many streams it takes; 0: no limit.
+    `census` counts them over all workers; `most` is how many streams this one takes, 0: no limit.
     """
 
-    def __init__(self, bus: Bus, heads: Heads, after: After, admitted: Admitted, most: int = 0) -> None:
+    def __init__(self, bus: Bus, census: Census, heads: Heads, after: After, admitted: Admitted, most: int = 0) -> None:
         self.bus = bus
+        self.census = census
         self.replays = BoundedSemaphore(REPLAYS)
         self.streams: set[Stream] = set()
         self.draining = False
@@ -56,7 +58,7 @@ class Hub:
         self._admitted = admitted
         self._tails: dict[str, Tail] = {}
         self._tick_now = Flag()
-        bus.on_ring, bus.on_kick, bus.on_gap = self._heard, self.kick, self._tick_now.set
+        bus.on_ring, bus.on_kick, bus.on_page, bus.on_gap = self._heard, self.kick, self._turn_page, self._tick_now.set
 
     def start(self) -> None:
         self.bus.start()
@@ -69,15 +71,24 @@ class Hub:
         Raises LogGone, and whatever the store raises.
         """
         self.streams.add(stream)  # before anything waits: it counts, and may be kicked or drained, from here on
+        if stream.page:
+            self.bus.turn_page(stream.page, stream.opened_ms)
         try:
             with self._join(log).reader(stream) as tail:
                 yield tail
         finally:
             self.streams.discard(stream)
+            if not stream.is_replaced:
+                self.census.forget(stream)
 
-    @property
-    def is_full(self) -> bool:
-        return 0 < self._most <= len(self.streams)
+    def refuses(self, stream: Stream) -> str | None:
+        """Why a stream cannot be taken now, though it may be in some seconds; None if it can, and it is counted."""
+        if not self.draining and not self.census.admits(stream, self.streams):
+            return "limit"
+        if self.draining or 0 < self._most <= len(self.streams):  # asked last: the broker took its time
+            self.census.forget(stream)
+            return "drain" if self.draining else "limit"
+        return None
 
     def kick(self, grant: str) -> None:
         """End the streams that this grant has opened, by whatever right of it."""
@@ -85,11 +96,21 @@ class Hub:
             if stream.grant == grant or stream.grant.startswith(f"{grant}:"):
                 stream.hang_up("auth")
 
-    def drain(self) -> None:
-        """End all streams and take no new ones: this worker is leaving."""
+    def drain(self, seconds: float = 0.0) -> None:
+        """Take no new streams and end those there are, one by one over so many seconds: a crowd must not come back."""
         self.draining = True
-        for stream in list(self.streams):
+        leaving = list(self.streams)
+        random.shuffle(leaving)
+        for stream in leaving:
             stream.hang_up("drain")
+            gevent.sleep(seconds / len(leaving))
+
+    def _turn_page(self, page: str, opened_ms: int) -> None:
+        """The page has a newer stream, perhaps of another worker: the older ones have no reader any more."""
+        for stream in list(self.streams):
+            if stream.page == page and stream.opened_ms < opened_ms:
+                stream.is_replaced = True
+                stream.hang_up("rotate")
 
     def _join(self, log: str) -> Tail:
         # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
@@ -124,11 +145,14 @@ class Hub:
         while True:
             self._tick_now.wait(TICK * random.uniform(0.8, 1.2))
             self._tick_now.clear()
-            for check in (self._check_heads, self._check_grants):
+            for check in (self._check_heads, self._check_grants, self._check_in):
                 try:
                     check()
                 except Exception:
                     logger.exception("the tick cannot ask the store")
+
+    def _check_in(self) -> None:
+        self.census.renew(list(self.streams))
 
     def _check_heads(self) -> None:
         self._let_go()

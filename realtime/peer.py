@@ -15,6 +15,7 @@ from gevent import get_hub, monkey
 VANISHED = 10_000  # ms that sent bytes may stay unacknowledged (RFC 5482)
 KEEPALIVE = (10, 5, 3)  # seconds of silence, seconds between probes, probes
 STALLED = 5.0  # seconds that one frame may take to be written
+UNSENT = 128 * 1024  # bytes that the kernel may hold for a reader, which it doubles; left alone, it grows to 4 MB
 
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -46,6 +47,7 @@ def watched(sock: socket.socket | None, on_gone: Callable[[], None]) -> Iterator
 
 def set_patience(sock: socket.socket) -> None:
     sock.settimeout(STALLED)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         idle, interval, count = KEEPALIVE
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

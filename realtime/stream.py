@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gevent.event import Event as Flag
@@ -24,6 +24,13 @@ PING = 15.0  # seconds, +-20 %
 FARTHEST = 10_000  # events that a reader may be behind and still be caught up
 LIFETIME = (480.0, 600.0)  # seconds, then the stream is rotated
 RETRY = (2000, 5000)  # ms, random: a crowd must not come back at once
+WRITE = (
+    32 * 1024
+)  # bytes of events that go out in one write, at most a frame more: a replay of 10,000 is mostly writing
+
+# What a stream carries as id from a reset on, the cursor of no log's life. A client that ignored the reset, or lost the
+# connection before it had read everything anew, is told again when it comes back, and is never fooled.
+STALE = Cursor("reset", 0)
 
 Filter = Callable[[Event], bool]
 
@@ -32,11 +39,26 @@ class Stream:
     """What to send, and when. It writes nothing itself: whoever holds the connection drives it.
 
     `serve` is for a WSGI server, which iterates it; a hub that owns sockets may call `pump` instead whenever `wake`
-    is called. `cursor` is what the client showed, `grant` by what it was let in.
+    is called. `cursor` is what the client showed, `grant` by what it was let in, `owner` the user
+    who counts for it, `page` which of the user's pages it serves (empty: unknown).
     """
 
-    def __init__(self, hub: Hub, log: str, grant: str, cursor: str | None, shows: Filter, conn: str) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        log: str,
+        grant: str,
+        cursor: str | None,
+        shows: Filter,
+        conn: str,
+        owner: str = "",
+        page: str = "",
+    ) -> None:
         self.grant = grant
+        self.owner = owner
+        self.page = page and f"{owner}/{page}"  # nobody ends the streams of another's page
+        self.is_replaced = False  # by a newer stream of the same page
+        self.opened_ms = time.time_ns() // 1_000_000
         self.cursor: Cursor | None = None  # where the reader is; None before it has joined
         self._hub = hub
         self._log = log
@@ -46,6 +68,12 @@ class Stream:
         self._woken = Flag()
         self._ending: str | None = None  # why; empty if there is nobody to tell
         self._reset: str | None = None
+        self._is_stale = False  # reset: until it has read everything anew, the reader cannot be continued
+
+    @property
+    def member(self) -> str:
+        """What it counts as among its owner's streams: all of one page count as one."""
+        return self.page or self._conn
 
     def wake(self) -> None:
         """Something may be due."""
@@ -91,17 +119,15 @@ class Stream:
                 ping_at = next_ping()
 
     def pump(self) -> Iterator[bytes]:
-        """Yield what is due until the reader has all that the tail has.
+        """Yield what is due, frame by frame or several at once, until the reader has all that the tail has.
 
         Joining, falling behind and overflow are the same case: a `pos` that is not yet `last`.
         """
         while self._ending is None and (self._reset is not None or self.pos < self.tail.last):
             if self._reset is not None:
                 yield self._start_anew(self._reset)
-            elif event := self.tail.recall(self.pos + 1):
-                yield from self._pass_on(event)
             else:
-                yield from self._replay()
+                yield from self._pass_on(self.tail.recall(self.pos) or self._replay())
 
     @property
     def pos(self) -> int:
@@ -132,40 +158,50 @@ class Stream:
             return "future"
         return "too_far" if self.tail.wanted - shown.seq > FARTHEST else None
 
-    def _replay(self) -> Iterator[bytes]:
-        """Send a page from the store. The slot is held while reading, never while writing: a slow reader keeps none."""
+    def _replay(self) -> Sequence[Event]:
+        """Read on in the store. The slot is held while reading, never while writing: a slow reader keeps none."""
         with self._hub.replays:
             page = self._hub.after(self._log, self.pos, PAGE)
         if self._reset is not None:
-            return
+            return ()
         if page is None or page.head.epoch != self.epoch or not page.events:
             self._reset = "epoch" if page and page.head.epoch != self.epoch else "pruned"
-            return
-        for event in page.events:
-            yield from self._pass_on(event)
-            if self._reset is not None or self._ending is not None:
-                return
+            return ()
+        return page.events
 
-    def _pass_on(self, event: Event) -> Iterator[bytes]:
-        framed = event.framed(self.epoch) if self._shows(event) else None
-        self.cursor = Cursor(self.epoch, event.seq)  # also past those that the filter hides
-        if framed is not None:
-            yield framed
+    def _pass_on(self, events: Iterable[Event]) -> Iterator[bytes]:
+        piece = bytearray()
+        for event in events:
+            if self._shows(event):
+                piece += self._framed(event)
+            self.cursor = Cursor(self.epoch, event.seq)  # also past those that the filter hides
+            if len(piece) >= WRITE:
+                yield bytes(piece)
+                piece.clear()
+                if self._reset is not None or self._ending is not None:
+                    return
+        if piece:
+            yield bytes(piece)
+
+    def _framed(self, event: Event) -> bytes:
+        if self._is_stale:
+            return frame(event.kind, event.data, str(STALE))
+        return event.framed(self.epoch)
 
     def _start_anew(self, reason: str) -> bytes:
-        # No id: the page takes the new cursor from the answer of its GET, so a cut in between is seen as a reset again.
         self._reset = None
+        self._is_stale = True
         self.cursor = self.tail.cursor
-        return frame("reset", {"reason": reason, "head": str(self.tail.cursor)})
+        return self._frame("reset", {"reason": reason, "head": str(self.tail.cursor)})
 
     @property
     def _last_known(self) -> str | None:
         """The reader's cursor, for its last frame: an older one would bring it back too far, so doubling events."""
-        cursor = self.cursor or Cursor.parse(self._shown or "")
+        cursor = STALE if self._is_stale else self.cursor or Cursor.parse(self._shown or "")
         return str(cursor) if cursor else None
 
     def _frame(self, event: str, data: object) -> bytes:
-        return frame(event, data, str(self.cursor))
+        return frame(event, data, self._last_known)
 
 
 def bye(reason: str, cursor: str | None = None) -> bytes:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Protocol
 
 import gevent
@@ -65,10 +66,10 @@ class Tail:
             self.readers.discard(reader)
             self.idle_since = time.monotonic()
 
-    def recall(self, seq: int) -> Event | None:
-        """The event of that seq, if it is still among the recent ones."""
-        index = seq - self.last - 1 + len(self._recent)
-        return self._recent[index] if 0 <= index < len(self._recent) else None
+    def recall(self, seq: int) -> list[Event]:
+        """What is newer than `seq`, oldest first, if the next one is still among the recent ones."""
+        first = seq - self.last + len(self._recent)
+        return list(islice(self._recent, first, None)) if 0 <= first < len(self._recent) else []
 
     def heard(self, epoch: str, seq: int, event: Event | None = None) -> None:
         """Take the event if it is the next one; otherwise have what is missing read. Never waits."""

@@ -10,6 +10,7 @@ import msgspec
 from gevent.event import Event as Flag
 
 from realtime.bus import Bus
+from realtime.census import Census
 from realtime.event import Event, Head, Page
 from realtime.hub import Admitted, Hub
 from realtime.stream import Filter, Stream
@@ -70,7 +71,8 @@ class Book:
 
 def hub_on(book: Book, admitted: Admitted = set, most: int = 0) -> Hub:
     """A hub that reads the book. Nothing runs in the background: the test rings and ticks."""
-    hub = Hub(Bus("redis://127.0.0.1:1"), book.heads, book.after, admitted, most)
+    bus = Bus("redis://127.0.0.1:1")
+    hub = Hub(bus, Census(bus.commands, "", 0), book.heads, book.after, admitted, most)
     hub.bus.listen(LOG).set()  # as if the broker had confirmed it
     return hub
 
@@ -84,9 +86,15 @@ class Watcher:
     """A client that reads a stream to its end, by the standard's own rules."""
 
     def __init__(
-        self, hub: Hub, cursor: str | None = None, shows: Filter = lambda event: True, grant: str = "session:alice"
+        self,
+        hub: Hub,
+        cursor: str | None = None,
+        shows: Filter = lambda event: True,
+        grant: str = "session:alice",
+        owner: str = "alice",
+        page: str = "",
     ) -> None:
-        self.stream = Stream(hub, LOG, grant, cursor, shows, conn="c1")
+        self.stream = Stream(hub, LOG, grant, cursor, shows, "c1", owner, page)
         self.frames: list[sse.Event] = []
         self.may_read = Flag()
         self.may_read.set()
@@ -94,8 +102,7 @@ class Watcher:
 
     def _read(self, parser: sse.EventStream) -> None:
         for block in self.stream.serve():
-            [event] = parser.feed(block)  # one write, one event
-            self.frames.append(event)
+            self.frames += parser.feed(block)  # whole events, one or more in a write
             self.may_read.wait()
 
     def wait_for(self, name: str) -> sse.Event:

@@ -44,6 +44,7 @@ class Server:
             "DATA_DIR": str(self.data_dir),
             "DEMO": "1",
             "AGENT_RETRY_SECONDS": "0.2,0.4",
+            "STREAMS_PER_USER": "0",
             **self._settings,
         }
         with self.log_path.open("ab") as log:

@@ -8,7 +8,7 @@ from gevent.event import Event as Flag
 
 from realtime import hub as hub_module
 from realtime.event import Head
-from realtime.hub import LogGone
+from realtime.hub import Hub, LogGone
 from realtime.stream import Stream
 from tests.books import LOG, Book, Watcher, hub_on, ring
 from tests.until import until
@@ -17,6 +17,11 @@ from tests.until import until
 @pytest.fixture
 def book() -> Book:
     return Book()
+
+
+def stranger(hub: Hub) -> Stream:
+    """A stream that has not joined yet."""
+    return Stream(hub, LOG, "session:1", None, lambda event: True, "c2")
 
 
 def test_an_event_that_commits_while_a_stream_joins_is_not_missed(book: Book) -> None:
@@ -156,7 +161,7 @@ def test_a_stream_counts_and_may_be_ended_while_it_waits_to_join(book: Book) -> 
     hub._heads = lambda logs: (may_answer.wait(), book_asks(logs))[1]
     watcher = Watcher(hub)
     until(lambda: hub.streams)
-    assert hub.is_full
+    assert hub.refuses(stranger(hub)) == "limit"
     hub.kick("session:alice")
     may_answer.set()
     until(lambda: watcher.is_over)
@@ -229,9 +234,9 @@ def test_a_worker_is_full_at_its_limit_and_zero_is_none(book: Book, most: int, f
     hub = hub_on(book, most=most)
     watcher = Watcher(hub)
     watcher.wait_for("ready")
-    assert hub.is_full is full
+    assert hub.refuses(stranger(hub)) == ("limit" if full else None)
     watcher.leave()
-    assert not hub.is_full
+    assert hub.refuses(stranger(hub)) is None
 
 
 def test_a_hub_that_drains_ends_every_stream(book: Book) -> None:
@@ -242,6 +247,42 @@ def test_a_hub_that_drains_ends_every_stream(book: Book) -> None:
     until(lambda: all(watcher.is_over for watcher in watchers))
     assert {watcher.names[-1] for watcher in watchers} == {"bye"}
     assert (hub.draining, hub.streams) == (True, set())
+
+
+def test_a_drain_is_spread_over_the_time_it_is_given(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = hub_on(book)
+    watchers = [Watcher(hub) for _ in range(20)]
+    until(lambda: all(watcher.frames for watcher in watchers))
+    pauses: list[float] = []
+    monkeypatch.setattr(hub_module.gevent, "sleep", pauses.append)
+    hub.drain(4.0)
+    assert pauses == [0.2] * 20
+    monkeypatch.undo()
+    until(lambda: all(watcher.is_over for watcher in watchers))
+    assert len({watcher.frames[-1].json["retry_ms"] for watcher in watchers}) > 10
+
+
+def test_a_new_stream_of_a_page_ends_the_one_before_and_no_other(book: Book) -> None:
+    hub = hub_on(book)
+    older, other, stranger = Watcher(hub, page="p1"), Watcher(hub, page="p2"), Watcher(hub, page="p1", owner="bob")
+    until(lambda: older.frames and other.frames and stranger.frames)
+    gevent.sleep(0.002)  # the next millisecond
+    newer = Watcher(hub, page="p1")
+    newer.wait_for("ready")
+    hub.bus.on_page(newer.stream.page, newer.stream.opened_ms)  # as the broker would bring it to every worker
+    until(lambda: older.is_over)
+    assert older.frames[-1].json["reason"] == "rotate"
+    assert hub.streams == {other.stream, stranger.stream, newer.stream}
+
+
+def test_a_word_of_an_older_stream_ends_no_newer_one(book: Book) -> None:
+    """Words may come late: the page has moved on since."""
+    hub = hub_on(book)
+    newer = Watcher(hub, page="p1")
+    newer.wait_for("ready")
+    hub.bus.on_page(newer.stream.page, newer.stream.opened_ms - 5)
+    gevent.idle()
+    assert hub.streams == {newer.stream}
 
 
 def test_a_stream_that_joins_while_the_hub_drains_is_ended_too(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:

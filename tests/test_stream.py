@@ -11,7 +11,7 @@ from chat.store import StoreAway
 from realtime import stream as stream_module
 from realtime.cursor import Cursor
 from realtime.hub import Hub
-from realtime.stream import RETRY, Stream, bye
+from realtime.stream import RETRY, STALE, Stream, bye
 from realtime.tail import PAGE, RECENT
 from tests import sse
 from tests.books import Book, Watcher, happening, hub_on, ring
@@ -60,7 +60,25 @@ def test_a_log_that_begins_anew_is_told_to_its_readers(hub: Hub, book: Book) -> 
     assert watcher.wait_for("reset").json == {"reason": "epoch", "head": "e2.1"}
     ring(hub, book.write(), "e2")
     until(lambda: watcher.seqs() == [4, 5, 2])
-    assert watcher.frames[-1].id == "e2.2"
+
+
+def test_after_a_reset_every_frame_carries_a_cursor_that_will_be_reset_again(
+    hub: Hub, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that ignored the reset, or was cut before it had read everything anew, is told again."""
+    monkeypatch.setattr(stream_module, "PING", 0.05)
+    watcher = Watcher(hub, "e9.3")
+    watcher.wait_for("reset")
+    ring(hub, book.write())
+    watcher.wait_for("ping")
+    until(lambda: watcher.seqs() == [6])
+    hub.kick("session:alice")
+    until(lambda: watcher.is_over)
+    assert watcher.names[0] == "ready"
+    assert {frame.id for frame in watcher.frames[1:]} == {str(STALE)}
+    assert {"reset", "message", "ping", "bye"} <= set(watcher.names)
+    again = Watcher(hub, str(STALE))
+    assert again.wait_for("reset").json == {"reason": "epoch", "head": "e1.6"}
 
 
 def test_a_log_whose_missing_events_are_pruned_is_told_to_its_readers_at_the_next_look(hub: Hub, book: Book) -> None:
@@ -86,7 +104,10 @@ def test_a_log_that_begins_anew_during_a_replay_is_not_mixed_with_the_old_one(hu
     assert watcher.seqs() == []
 
 
-def test_the_rest_of_a_page_is_not_sent_once_the_log_has_begun_anew(hub: Hub, book: Book) -> None:
+def test_the_rest_of_a_page_is_not_sent_once_the_log_has_begun_anew(
+    hub: Hub, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "WRITE", 1)
     watcher = Watcher(hub, "e1.0")
     watcher.may_read.clear()
     until(lambda: watcher.names == ["ready"])

@@ -41,7 +41,7 @@ def tail(book: Book) -> Tail:
 
 def seqs(tail: Tail) -> list[int]:
     """What the tail could still tell a stream, from its beginning."""
-    return [event.seq for seq in range(1, tail.last + 1) if (event := tail.recall(seq))]
+    return next(([event.seq for event in kept] for seq in range(tail.last) if (kept := tail.recall(seq))), [])
 
 
 def reader(tail: Tail) -> Reader:
