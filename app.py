@@ -29,7 +29,7 @@ DOORS = (
     (sessions.bp, guards.same_site),
     (threads.bp, guards.signed_in),
     (messages.bp, guards.signed_in),
-    (streams.bp, guards.signed_in),
+    (streams.bp, guards.signed_in_by_turns),
     (webhook.bp, guards.everyone),  # asks for the agent's own credentials
     (assets.bp, guards.everyone),
     (health.bp, guards.everyone),

@@ -71,7 +71,7 @@ def drain(worker):
     """End the streams when the worker is told to leave, spread over the time it has: gunicorn alone would cut them."""
     while worker.alive:
         gevent.sleep(0.1)
-    worker.wsgi.extensions["hub"].drain(0.8 * settings.DRAIN_SECONDS)
+    worker.wsgi.extensions["hub"].drain(max(0, settings.DRAIN_SECONDS - 1))  # the last second is for writing
 
 
 def on_exit(server):

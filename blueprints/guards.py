@@ -6,7 +6,7 @@ from flask import redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user
 
-from blueprints.parts import store
+from blueprints.parts import hub, store
 from chat import accounts
 from chat.accounts import Viewer
 from chat.errors import ChatError
@@ -82,6 +82,12 @@ def signed_in() -> None:
         refuse_cross_site()
     if not current_user.is_authenticated:
         raise Unauthorized
+
+
+def signed_in_by_turns() -> None:
+    """Streams: as other JSON doors, but a crowd that comes back does not come before everybody else."""
+    with hub().turn():
+        signed_in()
 
 
 def signed_in_or_sent_to_login() -> ResponseReturnValue | None:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 TICK = 2.0  # seconds, +-20 %
 LINGER = 30.0  # seconds a log is still heard of after its last reader left
 CONFIRM = 0.5  # seconds to wait for the broker's confirmation; without it the tick brings what is missed
+DRAIN_STEP = 0.02  # seconds
+TURNS = 2  # streams that are let in for each turn of the loop
 REPLAYS = 4  # pages that are read for replays at once
 
 
@@ -50,6 +52,7 @@ class Hub:
         self.bus = bus
         self.census = census
         self.replays = BoundedSemaphore(REPLAYS)
+        self._turnstile = BoundedSemaphore(TURNS)
         self.streams: set[Stream] = set()
         self.draining = False
         self.after = after
@@ -81,6 +84,17 @@ class Hub:
             if not stream.is_replaced:
                 self.census.forget(stream)
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let in a few streams for each turn of the loop.
+
+        A crowd that comes back after a restart would else fill every turn with its joining, and webhooks, sign-ins and
+        health checks would wait for seconds behind it (measured: 7 s with 2,000).
+        """
+        with self._turnstile:
+            gevent.sleep(0)
+            yield
+
     def refuses(self, stream: Stream) -> str | None:
         """Why a stream cannot be taken now, though it may be in some seconds; None if it can, and it is counted."""
         if not self.draining and not self.census.admits(stream, self.streams):
@@ -101,9 +115,13 @@ class Hub:
         self.draining = True
         leaving = list(self.streams)
         random.shuffle(leaving)
-        for stream in leaving:
-            stream.hang_up("drain")
-            gevent.sleep(seconds / len(leaving))
+        began, count = time.monotonic(), len(leaving)
+        while leaving:
+            # By the clock, not a pause for each: with thousands the pauses would add up to more than there is.
+            elapsed = time.monotonic() - began
+            for _ in range(len(leaving) - int(count * max(0.0, 1 - elapsed / seconds)) if seconds else count):
+                leaving.pop().hang_up("drain")
+            gevent.sleep(DRAIN_STEP)
 
     def _turn_page(self, page: str, opened_ms: int) -> None:
         """The page has a newer stream, perhaps of another worker: the older ones have no reader any more."""
@@ -116,7 +134,8 @@ class Hub:
         # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
         self.bus.listen(log).wait(CONFIRM)
         try:
-            tail = self._tail(log)
+            with self.turn():
+                tail = self._tail(log)
         except Exception:
             if log not in self._tails:
                 self.bus.unlisten(log)

@@ -167,6 +167,7 @@ class Stream:
         if page is None or page.head.epoch != self.epoch or not page.events:
             self._reset = "epoch" if page and page.head.epoch != self.epoch else "pruned"
             return ()
+        self.tail.remember(page.events)
         return page.events
 
     def _pass_on(self, events: Iterable[Event]) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol
@@ -70,6 +70,15 @@ class Tail:
         """What is newer than `seq`, oldest first, if the next one is still among the recent ones."""
         first = seq - self.last + len(self._recent)
         return list(islice(self._recent, first, None)) if 0 <= first < len(self._recent) else []
+
+    def remember(self, events: Sequence[Event]) -> None:
+        """Keep what a reader had to fetch, if it joins on to what is kept: others come back from the same place."""
+        first = self.last + 1 - len(self._recent)
+        size = sum(len(event.data) for event in events)
+        fits = len(self._recent) + len(events) <= RECENT and self._recent_bytes + size <= RECENT_BYTES
+        if events and events[-1].seq + 1 == first and fits:
+            self._recent.extendleft(reversed(events))
+            self._recent_bytes += size
 
     def heard(self, epoch: str, seq: int, event: Event | None = None) -> None:
         """Take the event if it is the next one; otherwise have what is missing read. Never waits."""

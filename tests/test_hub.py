@@ -1,5 +1,6 @@
 """All tails of a worker: joining, letting go, and the tick that bounds every loss (DESIGN 5)."""
 
+from collections import Counter
 from collections.abc import Collection
 
 import gevent
@@ -253,13 +254,34 @@ def test_a_drain_is_spread_over_the_time_it_is_given(book: Book, monkeypatch: py
     hub = hub_on(book)
     watchers = [Watcher(hub) for _ in range(20)]
     until(lambda: all(watcher.frames for watcher in watchers))
-    pauses: list[float] = []
-    monkeypatch.setattr(hub_module.gevent, "sleep", pauses.append)
-    hub.drain(4.0)
-    assert pauses == [0.2] * 20
+    left: list[int] = []
+    step = gevent.sleep
+    monkeypatch.setattr(hub_module.gevent, "sleep", lambda seconds: (left.append(len(hub.streams)), step(seconds)))
+    hub.drain(1.0)
     monkeypatch.undo()
+    assert len(set(left)) >= 10
     until(lambda: all(watcher.is_over for watcher in watchers))
     assert len({watcher.frames[-1].json["retry_ms"] for watcher in watchers}) > 10
+
+
+def test_a_crowd_is_let_in_a_few_at_a_turn_so_that_others_have_theirs(book: Book) -> None:
+    hub = hub_on(book)
+    turns: list[int] = []
+    let_in: list[int] = []
+
+    def join() -> None:
+        with hub.turn():
+            let_in.append(len(turns))
+
+    def somebody_else() -> None:
+        while len(let_in) < 100:
+            turns.append(1)
+            gevent.sleep(0)
+
+    gevent.joinall([*(gevent.spawn(join) for _ in range(100)), gevent.spawn(somebody_else)], timeout=10)
+    assert max(Counter(let_in).values()) <= 2 * hub_module.TURNS
+    assert let_in == sorted(let_in)
+    assert len(set(let_in)) >= 25
 
 
 def test_a_new_stream_of_a_page_ends_the_one_before_and_no_other(book: Book) -> None:

@@ -7,6 +7,7 @@ from gevent.event import Event as Flag
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime import tail as tail_module
 from realtime.event import Event, Head
 from realtime.tail import PAGE, RECENT, RECENT_BYTES, Tail
 from tests.books import LOG, Book, happening
@@ -300,3 +301,30 @@ def test_whatever_is_lost_doubled_or_mixed_up_a_tick_later_all_is_there_in_order
     tail.head_is(book.head, tail.last)
     until(lambda: tail.last == len(book.events))
     assert got == list(range(1, len(book.events) + 1))
+
+
+def test_what_one_reader_had_to_fetch_is_kept_for_those_who_come_from_the_same_place() -> None:
+    """After a restart hundreds come back a few events behind: one of them reads, for all."""
+    book = Book()
+    book.write(6)
+    tail = Tail(LOG, book.head, book.after)
+    tail.remember(book.events[2:6])
+    assert seqs(tail) == [3, 4, 5, 6]
+    tail.remember(book.events[0:1])
+    assert seqs(tail) == [3, 4, 5, 6], "what does not join on is not kept"
+    tail.remember(book.events[0:2])
+    assert seqs(tail) == [1, 2, 3, 4, 5, 6]
+    tail.remember(book.events[5:6])
+    assert seqs(tail) == [1, 2, 3, 4, 5, 6], "nor what is there already"
+
+
+def test_what_is_kept_stays_bounded_whatever_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Book()
+    book.write(6)
+    tail = Tail(LOG, book.head, book.after)
+    monkeypatch.setattr(tail_module, "RECENT", 3)
+    tail.remember(book.events[2:6])
+    assert seqs(tail) == []
+    monkeypatch.setattr(tail_module, "RECENT_BYTES", 1)
+    tail.remember(book.events[5:6])
+    assert seqs(tail) == []
