@@ -7,6 +7,7 @@ import gevent.monkey
 gevent.monkey.patch_all()
 
 import argparse
+import os
 import signal
 import time
 
@@ -39,10 +40,9 @@ def main() -> None:
 def disturb(place: Town, kill: bool) -> float:
     """Return when clients may come back."""
     if kill:
-        import os
-
         for pid in place.server.workers():
             os.kill(pid, signal.SIGKILL)
+        until(lambda: place.fleet.open == 0)
         return time.monotonic()
     place.server.stop()
     place.server.start()
