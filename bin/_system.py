@@ -8,7 +8,13 @@ import subprocess
 import sys
 
 # What we call, and the Debian packages that bring it. Chromium without a font draws empty boxes.
-PACKAGES = {"chromium": ["chromium", "fonts-liberation"], "node": ["nodejs"]}
+PACKAGES = {
+    "chromium": ["chromium", "fonts-liberation"],
+    "node": ["nodejs"],
+    "nginx": ["nginx-light"],
+    "haproxy": ["haproxy"],
+    "openssl": ["openssl"],
+}
 
 
 def ensure(*programs: str) -> None:
