@@ -1,0 +1,51 @@
+"""A broker of many nodes, each of which owns some of the slots. Channels are sharded: they live where their slot does.
+
+https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub and .../reference/cluster-spec/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import RedisCluster
+from redis.cluster import ClusterNode
+from redis.exceptions import RedisError
+
+from realtime.links import BrokerAway, Links, Node, Nodes, Options, ask_once, once
+
+CLIENTS = 50  # connections of the command client to one node; redis-py refuses one more instead of waiting
+
+
+class Cluster(Links):
+    """The nodes that own slots. `seeds` are asked for them as long as no other is known."""
+
+    # What is published without a shard goes to every node of the cluster, whoever listens there.
+    subscribe, unsubscribe, publish = "SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH"
+
+    def __init__(self, seeds: list[Node], options: Options) -> None:
+        super().__init__(options)
+        self._seeds = self._asked = seeds
+
+    def _find(self) -> Nodes:
+        for node in self._asked:
+            if found := self._nodes(node):
+                self._asked = list(dict.fromkeys([node, *found.all, *self._seeds]))
+                return found
+        raise BrokerAway("no node of the cluster answers")
+
+    def _nodes(self, asked: Node) -> Nodes | None:
+        try:
+            slots = ask_once(self.connect(asked), "CLUSTER", "SLOTS")
+        except RedisError:
+            return None
+        ranges = tuple(sorted((first, last, address(owner, asked)) for first, last, owner, *_ in slots))
+        return Nodes(ranges) if ranges else None
+
+    def _make_client(self) -> RedisCluster:
+        options = {**self._options, **self._ssl, "max_connections": CLIENTS}
+        return RedisCluster(startup_nodes=[ClusterNode(*seed) for seed in self._seeds], retry=once(), **options)
+
+
+def address(owner: list[Any], asked: Node) -> Node:
+    """Where a node says that another is; if it does not know by what name, then where it is itself."""
+    return (owner[0].decode() if owner[0] else asked[0], owner[1])
