@@ -9,9 +9,10 @@ from typing import Any
 
 from redis import RedisCluster
 from redis.cluster import ClusterNode
+from redis.connection import AbstractConnection as Connection
 from redis.exceptions import RedisError
 
-from realtime.links import BrokerAway, Links, Node, Nodes, Options, ask_once, once
+from realtime.links import BrokerAway, Links, Node, Nodes, Options, ask, ask_once, once
 
 CLIENTS = 50  # connections of the command client to one node; redis-py refuses one more instead of waiting
 
@@ -25,6 +26,13 @@ class Cluster(Links):
     def __init__(self, seeds: list[Node], options: Options) -> None:
         super().__init__(options)
         self._seeds = self._asked = seeds
+
+    def connect(self, node: Node) -> Connection:
+        connection = super().connect(node)
+        # The kernel takes connections for a node that is stuck: it would be found silent again and again, and each
+        # time the others would be hung up too.
+        ask(connection, "PING")
+        return connection
 
     def _find(self) -> Nodes:
         for node in self._asked:

@@ -146,8 +146,13 @@ def opened(connection: Connection) -> Connection:
 
 
 def ask(connection: Connection, *command: str) -> Any:
-    connection.send_command(*command, check_health=False)
-    return connection.read_response()
+    """Ask; hang up if the answer is not a good one."""
+    try:
+        connection.send_command(*command, check_health=False)
+        return connection.read_response()
+    except exceptions.RedisError:
+        connection.disconnect()
+        raise
 
 
 def ask_once(connection: Connection, *command: str) -> Any:

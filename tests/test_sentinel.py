@@ -46,10 +46,9 @@ def test_hints_follow_the_master_to_another_machine_and_stay_there(guarded: Guar
     assert rings(heard)
     flag = heard.bus.listen(LOG)
     with guarded.master.paused():
-        until(lambda: not heard.bus.healthy, seconds=30)
+        assert rings(heard)
         until(lambda: hears_at(heard, guarded.replica.port), seconds=60)
         assert guarded.named() == guarded.replica.port
-        assert rings(heard)
     until(lambda: guarded.master.ask("ROLE")[0] == b"slave", seconds=30)
     assert rings(heard)
     assert hears_at(heard, guarded.replica.port)
