@@ -26,7 +26,8 @@ NOWHERE: Node = ("", 0)  # stands for all nodes when nobody can say where they a
 class Publisher:
     """Says every hint once: what fails is dropped, and the tick finds what it would have told.
 
-    `published` and `dropped` count them. On the channels that begin with `probes`, words say only that they arrive.
+    `published` and `dropped` count them; what the broker did not confirm in time counts as dropped.
+    On the channels that begin with `probes`, words say only that they arrive.
     """
 
     def __init__(self, links: Links, probes: str) -> None:

@@ -354,6 +354,7 @@ def test_a_broker_that_is_full_or_emptied_takes_nothing_from_anyone(heard: Heard
 
 def test_a_bus_that_hears_but_is_not_heard_says_so(heard: Heard, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "BREAK", 0.05)
+    monkeypatch.setattr(ear, "QUIET", 100.0)
     with client(url) as connection:
         connection.execute_command("ACL", "SETUSER", "default", "-publish")
         heard.bus.ring(LOG, "e1", happening(1))

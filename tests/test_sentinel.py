@@ -67,6 +67,7 @@ def test_a_failover_that_cuts_nobody_off_is_noticed_all_the_same(
         sentinel.ask("SENTINEL", "MONITOR", "main", *guarded.replica.address, 2)
     until(lambda: hears_at(heard, guarded.replica.port), seconds=30)
     assert rings(heard)
+    assert heard.bus.probe_failures == 0, "it was not left for its silence"
 
 
 def test_a_failover_that_was_ordered_is_followed(guarded: Guarded, heard: Heard) -> None:
