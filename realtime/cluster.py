@@ -5,9 +5,11 @@ https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub and .../reference/cl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from redis import RedisCluster
+from redis import RedisCluster, exceptions
 from redis.cluster import ClusterNode
 from redis.connection import AbstractConnection as Connection
 from redis.exceptions import RedisError
@@ -51,7 +53,25 @@ class Cluster(Links):
 
     def _make_client(self) -> RedisCluster:
         options = {**self._options, **self._ssl, "max_connections": CLIENTS}
-        return RedisCluster(startup_nodes=[ClusterNode(*seed) for seed in self._seeds], retry=once(), **options)
+        with only_redis_errors():
+            return Client(startup_nodes=[ClusterNode(*seed) for seed in self._seeds], retry=once(), **options)
+
+
+class Client(RedisCluster):
+    """redis-py's own, but whatever it raises is a RedisError."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        with only_redis_errors():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def only_redis_errors() -> Iterator[None]:
+    """When no node can be reached, redis-py raises what is neither a RedisError nor an OSError."""
+    try:
+        yield
+    except exceptions.RedisClusterException as error:
+        raise BrokerAway(str(error)) from None
 
 
 def address(owner: list[Any], asked: Node) -> Node:
