@@ -31,7 +31,13 @@ class Config:
     WORKERS: int = setting(2, "gunicorn worker processes")
     DATA_DIR: str = setting("var", "folder for the database, the broker's socket and what `bin/run` makes")
     DATABASE_URL: str = setting("", "the store; an SQLite file in `DATA_DIR` if empty")
-    REDIS_URL: str = setting("", "a Redis or Valkey of your own; an embedded Valkey is started if empty")
+    REDIS_URL: str = setting(
+        "",
+        "a Redis or Valkey of your own: `redis://host:port/db`, `unix:///path`, "
+        "`redis+sentinel://host:port,host:port/service/db` or `redis+cluster://host:port,host:port` (`rediss` for TLS, "
+        "`user:password@` before the hosts, `?sentinel_password=` if theirs is another); "
+        "an embedded Valkey is started if empty",
+    )
     BUS_PREFIX: str = setting("", "put before every channel name, one per deployment on a shared broker")
     TRUSTED_PROXIES: int = setting(0, "how many proxies in front may set X-Forwarded-*")
     STREAMS_PER_WORKER: int = setting(5000, "open streams a worker takes before it refuses softly; 0: no limit")
@@ -60,6 +66,7 @@ class Config:
         given = {f.name: parse(f.name, hints[f.name], environ[f.name]) for f in fields(cls) if environ.get(f.name)}
         settings = cls(**given)
         settings.agent_retries  # noqa: B018 - read once now: a bad one must not wait for the first failure
+        settings.check_broker()
         return settings
 
     @property
@@ -91,6 +98,15 @@ class Config:
     def broker_url(self) -> str:
         """REDIS_URL, which gunicorn.conf.py sets to the embedded broker's if it was empty."""
         return self.REDIS_URL or "redis://127.0.0.1:6379"
+
+    def check_broker(self) -> None:
+        """Raise ConfigError if REDIS_URL is of no form we know."""
+        from realtime.broker_url import BadURL, links_to  # only here: the settings alone need no Redis client
+
+        try:
+            links_to(self.broker_url())
+        except BadURL as error:
+            raise ConfigError(str(error)) from None
 
     def secret_key(self) -> str:
         """The key that signs sessions: SECRET_KEY, or one made at the first start and kept in DATA_DIR."""

@@ -11,13 +11,13 @@ import gevent
 import msgspec
 import pytest
 import redis
-from gevent.pool import Group
 
 import services
-from realtime import bus as bus_module
+from realtime import ear, publisher
 from realtime.bus import Bus
 from realtime.event import Event
 from tests.books import LOG, happening
+from tests.hearing import Heard, started
 from tests.until import until
 
 
@@ -27,41 +27,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield services.start_broker(tmp_path_factory.mktemp("broker"))
     finally:
         services.stop()
-
-
-class Heard:
-    """A bus, and what it has heard."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
-        self.rings: list[tuple[str, str, int, bytes]] = []
-        self.kicks: list[str] = []
-        self.gaps = 0
-        bus.on_ring, bus.on_kick, bus.on_gap = self.ring, self.kicks.append, self.gap
-
-    def ring(self, log: str, epoch: str, event: Event) -> None:
-        self.rings.append((log, epoch, event.seq, bytes(event.data)))
-
-    def gap(self) -> None:
-        self.gaps += 1
-
-    @property
-    def seqs(self) -> list[int]:
-        return [seq for _, _, seq, _ in self.rings]
-
-
-@contextmanager
-def started(url: str, prefix: str = "") -> Iterator[Heard]:
-    """A bus that runs until the test is over."""
-    tasks, heard = Group(), Heard(Bus(url, prefix))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gevent, "spawn", tasks.spawn)  # a bus lives as long as its worker, so it has no stop of its own
-        heard.bus.start()
-    try:
-        until(lambda: heard.bus.healthy)
-        yield heard
-    finally:
-        tasks.kill()
 
 
 @pytest.fixture
@@ -205,13 +170,14 @@ def test_a_log_that_is_let_go_and_wanted_again_is_heard(heard: Heard, url: str) 
     assert sorted(heard.seqs) == list(range(1, 101))
 
 
-def test_an_unsubscription_that_overtakes_the_new_subscription_is_made_good(heard: Heard, url: str) -> None:
-    """Two greenlets send at once; whoever wants the log again must not be the one who loses."""
+def test_an_unsubscription_that_nobody_asked_for_is_made_good(heard: Heard, url: str) -> None:
     with client(url) as connection:
-        for _ in range(20):
+        for _ in range(3):
             gaps = heard.gaps
-            heard.bus._send("UNSUBSCRIBE", [heard.bus._channel(LOG)])
+            [node] = heard.bus._listener._ears.values()
+            node._orders.put(("UNSUBSCRIBE", heard.bus._channel(LOG)))
             until(lambda gaps=gaps: heard.gaps > gaps)  # for a moment nothing was heard, and the tick looks after it
+            assert heard.bus.listen(LOG).wait(5)
             assert connection.pubsub_numsub(heard.bus._channel(LOG)) == [(heard.bus._channel(LOG).encode(), 1)]
     heard.bus.ring(LOG, "e1", happening(1))
     until(lambda: heard.seqs == [1])
@@ -229,21 +195,22 @@ def test_a_log_that_is_let_go_for_good_is_not_subscribed_again(heard: Heard, url
 def test_whatever_breaks_one_hint_the_next_gets_through(
     heard: Heard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(bus_module, "BREAK", 0.01)
-    publish_batch, troubles = heard.bus._publish_batch, [ZeroDivisionError("a mistake"), ValueError("another")]
+    monkeypatch.setattr(publisher, "BREAK", 0.01)
+    found = heard.bus._publisher
+    tell, troubles = found._tell, [ZeroDivisionError("a mistake"), ValueError("another")]
 
-    def publish(batch: Any) -> None:
+    def fail_twice(*hints: Any) -> None:
         if troubles:
             raise troubles.pop(0)
-        publish_batch(batch)
+        tell(*hints)
 
-    monkeypatch.setattr(heard.bus, "_publish_batch", publish)
+    monkeypatch.setattr(found, "_tell", fail_twice)
     for seq in (1, 2, 3):
         heard.bus.ring(LOG, "e1", happening(seq))
-        until(lambda: heard.bus._queue.empty())
+        until(lambda: found._queue.empty())
     until(lambda: heard.rings)
     assert heard.seqs == [3]
-    assert caplog.text.count("cannot publish") == 2
+    assert caplog.text.count("cannot publish") == 1, "once is enough"
 
 
 def test_ringing_waits_for_nobody_when_the_broker_is_paused(heard: Heard, url: str) -> None:
@@ -259,31 +226,40 @@ def test_ringing_waits_for_nobody_when_the_broker_is_paused(heard: Heard, url: s
 def test_hints_that_nobody_takes_are_dropped_and_never_pile_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(bus_module, "QUEUED", 10)
+    monkeypatch.setattr(publisher, "QUEUED", 10)
     bus = Bus("redis://127.0.0.1:1")
     for seq in range(20):
         bus.ring(LOG, "e1", happening(seq))
-    assert bus._queue.qsize() == 10
-    assert caplog.text.count("dropping one") == 10
+    assert bus._publisher._queue.qsize() == 10
+    assert bus.dropped == 10
+    assert caplog.text.count("dropping") == 1, "once is enough"
 
 
 def test_a_broker_that_is_silent_is_noticed_and_left(heard: Heard, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """R4: a connection may be dead without knowing it."""
-    monkeypatch.setattr(bus_module, "QUIET", 0.1)
-    monkeypatch.setattr(bus_module, "ANSWER", 0.3)
-    with started(url) as quick, paused(url):
-        until(lambda: not quick.bus.healthy)
+    monkeypatch.setattr(ear, "QUIET", 0.1)
+    monkeypatch.setattr(ear, "DOUBT", 0.1)
+    with started(url) as quick:
+        with paused(url):
+            until(lambda: not quick.bus.hearing)
+            assert not quick.bus.healthy
+            until(lambda: quick.bus.probe_failures == 1)
+        until(lambda: quick.bus.healthy)
+        assert quick.bus.reconnects == 1
     until(lambda: heard.bus.healthy)
 
 
+def test_a_silent_broker_is_left_within_twelve_seconds() -> None:
+    assert ear.QUIET + ear.DOUBT + ear.ANSWER <= 12
+
+
 def test_a_quiet_broker_that_answers_is_not_left(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "QUIET", 0.05)
-    monkeypatch.setattr(bus_module, "ANSWER", 0.2)
+    monkeypatch.setattr(ear, "QUIET", 0.05)
     with started(url) as quick:
-        connection = quick.bus._connection
-        last = quick.bus._last_heard
-        until(lambda: quick.bus._last_heard > last)
-        assert quick.bus._connection is connection
+        published = quick.bus.published
+        until(lambda: quick.bus.published > published + 2)
+        assert quick.bus.healthy
+        assert quick.bus.reconnects == quick.bus.probe_failures == 0
         assert quick.gaps == 1
 
 
@@ -292,3 +268,133 @@ def test_data_travels_without_being_read(heard: Heard) -> None:
     heard.bus.ring(LOG, "e1", Event(1, "message", "t1", strange))
     until(lambda: heard.rings)
     assert heard.rings[0][3] == bytes(strange)
+
+
+def test_what_was_subscribed_is_subscribed_anew_at_once_and_told_of_once(heard: Heard, url: str) -> None:
+    """5,000 logs: no command is huge, and the tick is run once, not 5,000 times."""
+    flags = [heard.bus.listen(f"log-{number}") for number in range(5000)]
+    for flag in flags:
+        assert flag.wait(30)
+    assert heard.gaps == 1, "who begins to listen has missed nothing"
+    with client(url) as connection:
+        connection.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        until(lambda: heard.bus.reconnects == 1)
+        until(lambda: heard.bus.healthy and heard.gaps > 1)
+        assert all(flag.is_set() for flag in flags), "all are confirmed before it is told of"
+        assert len(connection.pubsub_channels("sse:*")) == 5001
+    assert heard.gaps == 2
+    for number in range(5000):
+        heard.bus.ring(f"log-{number}", "e1", happening(1))
+    until(lambda: len(heard.logs) == 5000)
+
+
+def test_a_confirmation_that_comes_twice_is_told_of_once_however_many_do(heard: Heard) -> None:
+    """Somebody between us and the broker has connected anew, and said nothing of it."""
+    for number in range(1000):
+        assert heard.bus.listen(f"log-{number}").wait(5)
+    [node] = heard.bus._listener._ears.values()
+    for number in range(1000):
+        node.subscribe(heard.bus._channel(f"log-{number}"))
+    until(lambda: heard.gaps > 1)
+    heard.bus.ring(LOG, "e1", happening(1))
+    until(lambda: heard.rings)
+    assert heard.gaps < 10
+    assert heard.bus.reconnects == 0
+
+
+def test_a_broker_that_cuts_a_slow_listener_off_is_heard_again(heard: Heard, url: str) -> None:
+    """R6: its output buffer for us is full."""
+    with client(url) as connection:
+        connection.config_set("client-output-buffer-limit", "pubsub 64kb 32kb 1")
+        pipeline = connection.pipeline(transaction=False)
+        for _ in range(500):
+            pipeline.publish(heard.bus._channel(LOG), b"x" * 100_000)
+        pipeline.execute()  # 50 MB in one go, before we are given a turn to read
+        until(lambda: heard.bus.reconnects >= 1)
+        until(lambda: heard.bus.healthy and heard.gaps > 1)
+        connection.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
+    assert heard.bus.listen(LOG).wait(5)
+    heard.bus.ring(LOG, "e1", happening(1))
+    until(lambda: heard.seqs == [1])
+
+
+def test_subscriptions_go_out_while_hints_pour_in(heard: Heard, url: str) -> None:
+    """The broker takes no more of our words before we have read some of its own: neither may wait for the other."""
+    with client(url) as connection:
+        connection.config_set("client-output-buffer-limit", "pubsub 0 0 0")
+        pour = gevent.spawn(pour_into, connection, heard.bus._channel(LOG))
+        flags = [heard.bus.listen(f"log-{number}-{'x' * 1000}") for number in range(5000)]
+        for flag in flags:
+            assert flag.wait(60)
+        pour.kill()
+        connection.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
+    assert heard.bus.reconnects == 0
+
+
+def pour_into(connection: redis.Redis, channel: str) -> None:
+    while True:
+        connection.publish(channel, b"x" * 1_000_000)
+
+
+def test_a_broker_that_is_full_or_emptied_takes_nothing_from_anyone(heard: Heard, url: str) -> None:
+    """R8."""
+    with client(url) as connection:
+        connection.flushall()
+        connection.config_set("maxmemory", 1)
+        with pytest.raises(redis.RedisError, match="maxmemory"):
+            connection.set("x", 1)
+        assert heard.bus.listen("bob").wait(5)
+        for log in (LOG, "bob"):
+            heard.bus.ring(log, "e1", happening(1))
+        until(lambda: heard.logs == {LOG, "bob"})
+        connection.config_set("maxmemory", 0)
+    assert heard.bus.healthy
+    assert heard.bus.reconnects == heard.bus.dropped == 0
+
+
+def test_a_bus_that_hears_but_is_not_heard_says_so(heard: Heard, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "BREAK", 0.05)
+    monkeypatch.setattr(ear, "QUIET", 100.0)
+    with client(url) as connection:
+        connection.execute_command("ACL", "SETUSER", "default", "-publish")
+        heard.bus.ring(LOG, "e1", happening(1))
+        until(lambda: not heard.bus.publishing)
+        assert heard.bus.hearing
+        assert not heard.bus.healthy
+        assert heard.bus.dropped > 0
+        connection.execute_command("ACL", "SETUSER", "default", "+publish")
+    until(lambda: heard.bus.healthy)  # by itself: hints may be long in coming
+    heard.bus.ring(LOG, "e1", happening(2))
+    until(lambda: heard.seqs == [2])
+
+
+def test_what_waits_to_be_said_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "QUEUED_BYTES", 1000)
+    bus = Bus("redis://127.0.0.1:1")
+    for seq in range(1, 101):
+        bus.ring(LOG, "e1", happening(seq))
+    waiting = bus._publisher._queue.qsize()
+    assert 5 < waiting < 20
+    assert bus.dropped == 100 - waiting
+    assert sum(len(said) for _, said in bus._publisher._batch()) <= 1000
+    bus.ring(LOG, "e1", happening(1))
+    assert bus._publisher._queue.qsize() == 1, "there is room again"
+
+
+def test_what_was_said_and_lost_is_counted(heard: Heard) -> None:
+    published = heard.bus.published
+    for seq in range(1, 11):
+        heard.bus.ring(LOG, "e1", happening(seq))
+    until(lambda: len(heard.rings) == 10)
+    assert heard.bus.published >= published + 10
+    assert heard.bus.dropped == 0
+
+
+def test_no_password_is_ever_told(caplog: pytest.LogCaptureFixture) -> None:
+    bus = Bus("redis://user:hush@127.0.0.1:1")
+    tasks = [gevent.spawn(bus._listener.run), gevent.spawn(bus._publisher.run)]
+    bus.ring(LOG, "e1", happening(1))
+    until(lambda: "lost the broker" in caplog.text and "cannot publish" in caplog.text)
+    gevent.killall(tasks)
+    assert "hush" not in caplog.text
+    assert not bus.healthy

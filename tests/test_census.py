@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from realtime import census as census_module
-from realtime.bus import client
+from realtime.broker_url import links_to
 from realtime.census import Census
 from services import start_broker, stop
 from tests.until import until
@@ -29,7 +29,7 @@ def streams(owner: str, *members: int) -> list[Open]:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     try:
-        yield client(start_broker(tmp_path_factory.mktemp("broker")), timeout=5)
+        yield Redis.from_url(start_broker(tmp_path_factory.mktemp("broker")))
     finally:
         stop()
 
@@ -83,8 +83,7 @@ def test_what_is_renewed_stays_and_what_the_broker_lost_comes_back(broker: Redis
 
 
 def test_without_a_broker_each_worker_counts_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = client("redis://127.0.0.1:1", timeout=0.5)
-    lonely = Census(lambda: nowhere, "", 3)
+    lonely = Census(links_to("redis://127.0.0.1:1").client, "", 3)
     assert lonely.admits(Open("alice", "c3"), streams("alice", 1, 2))
     assert not lonely.admits(Open("alice", "c4"), streams("alice", 1, 2, 3))
     assert lonely.admits(Open("bob", "c4"), streams("alice", 1, 2, 3))
