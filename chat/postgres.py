@@ -41,11 +41,13 @@ class Postgres:
 
     def __init__(self, url: URL, pool: int) -> None:
         refuse_to_block()
-        self._reading = postgres(url, pool)
-        self._writing = self._reading.execution_options(isolation_level="READ COMMITTED")
+        self._engine = postgres(url, pool)
+        self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
+        # A page and its cursor as they were at one instant: else what comes between the two is shown twice.
+        self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._pool = pool
         self._free = BoundedSemaphore(pool)
-        self._finish = finalize(self, self._reading.dispose)
+        self._finish = finalize(self, self._engine.dispose)
 
     def write(self, work: Work[T], deadline: float) -> tuple[T, Committed]:
         return self._run(self._writing, work, deadline)
@@ -54,10 +56,12 @@ class Postgres:
         return self._run(self._reading, work, deadline)[0]
 
     def peek(self, work: Work[T], wait: float | None = None) -> T:
-        return self.read(work, time.monotonic() + min(PEEK_WAIT, PEEK_WAIT if wait is None else wait))
+        """Each statement for itself: what is one query needs no BEGIN and no COMMIT."""
+        deadline = time.monotonic() + min(PEEK_WAIT, PEEK_WAIT if wait is None else wait)
+        return self._run(self._engine, work, deadline)[0]
 
     def close(self) -> None:
-        self._reading.dispose()
+        self._engine.dispose()
 
     @property
     def in_use(self) -> int:
@@ -107,8 +111,7 @@ def postgres(url: URL, pool: int) -> Engine:
         max_overflow=0,
         pool_pre_ping=True,
         pool_use_lifo=True,  # after a rush the rest falls idle
-        # At READ COMMITTED every statement sees the newest anyway: what only reads needs no BEGIN and no COMMIT. And a
-        # ping that is interrupted need not change the mode back, which fails and hides the interruption.
+        # So a ping that is interrupted need not change the mode back, which fails and hides the interruption.
         isolation_level="AUTOCOMMIT",
         use_native_hstore=False,  # a question at the first connection, for what we do not use
         connect_args=connect_arguments(url),

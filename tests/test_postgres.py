@@ -312,6 +312,16 @@ def test_what_the_connection_is_bound_to_can_be_overruled_in_the_url(postgresql_
     assert asked(f"{postgresql_url}?application_name=mine&options=-c%20work_mem=9MB") == ["2s", "mine", "9MB"]
 
 
+def test_a_page_is_of_one_instant(store: Store) -> None:
+    def look_twice(session: Any) -> tuple[int, int]:
+        before = count(session)
+        store.write(add("Acme"))
+        return before, count(session)
+
+    assert store.read(look_twice) == (0, 0)
+    assert store.read(count) == 1
+
+
 def test_commits_are_durable_and_each_statement_sees_what_others_committed(store: Store) -> None:
     for name, value in (("fsync", "on"), ("synchronous_commit", "on"), ("transaction_isolation", "read committed")):
         assert store.write(lambda s, name=name: s.scalar(text(f"SHOW {name}"))) == value
