@@ -69,7 +69,7 @@ def create_app(settings: Config | None = None) -> Flask:
     settings = settings or Config.from_env()
     app = Flask(__name__, static_folder=None)
     configure(app, settings)
-    store = Store(settings.database_url)
+    store = Store(settings.database_url, pool=settings.DATABASE_POOL)
     hub = make_hub(settings, store)
     dispatcher = Dispatcher(store, settings)
     store.after_commit = partial(tell, hub, dispatcher)

@@ -30,7 +30,10 @@ class Config:
     SECRET_KEY: str = setting("", "signs sessions and derives webhook secrets; made and kept in `DATA_DIR` if empty")
     WORKERS: int = setting(2, "gunicorn worker processes")
     DATA_DIR: str = setting("var", "folder for the database, the broker's socket and what `bin/run` makes")
-    DATABASE_URL: str = setting("", "the store; an SQLite file in `DATA_DIR` if empty")
+    DATABASE_URL: str = setting(
+        "", "the store: `postgresql://user:password@host/name`; an SQLite file in `DATA_DIR` if empty"
+    )
+    DATABASE_POOL: int = setting(10, "connections that a worker holds to PostgreSQL")
     REDIS_URL: str = setting(
         "",
         "a Redis or Valkey of your own: `redis://host:port/db`, `unix:///path`, "
@@ -65,6 +68,8 @@ class Config:
         hints = get_type_hints(cls)
         given = {f.name: parse(f.name, hints[f.name], environ[f.name]) for f in fields(cls) if environ.get(f.name)}
         settings = cls(**given)
+        if not settings.DATABASE_POOL:
+            raise ConfigError("DATABASE_POOL must be at least 1")
         settings.agent_retries  # noqa: B018 - read once now: a bad one must not wait for the first failure
         settings.check_broker()
         return settings

@@ -50,7 +50,9 @@ def on_starting(server):
         address = f"127.0.0.1:{free_port()}"
         os.environ["DEMO_AGENT"] = address
         os.environ["AGENT_ALLOW"] = ",".join(filter(None, (settings.AGENT_ALLOW, address)))
-    subprocess.run([sys.executable, "prepare.py"], check=True)
+    if subprocess.run([sys.executable, "prepare.py"]).returncode:
+        services.stop()
+        sys.exit(1)  # it has said why
     if settings.DEMO:
         services.start("demo", [sys.executable, "-m", "agents.demo"], settings.data_dir)
 

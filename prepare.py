@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sqlite3
+import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from sqlalchemy import create_engine, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import NullPool, create_engine, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from chat import accounts, agents
 from chat.models import Agent, ApiKey, User
-from chat.store import Store
+from chat.sqlite import make_ready
+from chat.store import Store, StoreAway, address
 from chat.tokens import hash_token, new_token, webhook_secret
 from config import Config
 
@@ -38,7 +41,12 @@ def main() -> None:
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest version of its tables."""
+    """Bring the database to the newest version of its tables.
+
+    Raises DBAPIError or sqlite3.Error when it cannot be reached or used, ValueError for a URL that cannot be read.
+    """
+    if address(url).get_backend_name() == "sqlite":
+        make_ready(address(url))
     if version(url) == max(path.name for path in MIGRATIONS.glob("versions/*.py")).partition("_")[0]:
         return
     # Only now: importing Alembic takes a third of a second, and most starts have nothing to migrate.
@@ -54,9 +62,9 @@ def migrate(url: str) -> None:
 def version(url: str) -> str | None:
     """The version of the database's tables; None if it has none yet."""
     try:
-        with create_engine(url).connect() as connection:
+        with create_engine(address(url), poolclass=NullPool).connect() as connection:
             return connection.scalar(text("SELECT version_num FROM alembic_version"))
-    except OperationalError:
+    except (OperationalError, ProgrammingError):  # SQLite's and PostgreSQL's word for a table that is not there
         return None
 
 
@@ -66,7 +74,9 @@ def make_demo(settings: Config) -> dict[str, str]:
     kept = json.loads(path.read_text()) if path.exists() else None
     demo = {**(kept or new_demo()), "url": settings.public_url}
     password_hash = None if kept else accounts.hasher.hash(demo["password"])
-    Store(settings.database_url).write(lambda session: bring_in(session, settings, demo, password_hash))
+    store = Store(settings.database_url)
+    store.write(lambda session: bring_in(session, settings, demo, password_hash))
+    store.close()
     with NamedTemporaryFile("w", dir=path.parent, delete=False) as file:  # private, and whole or not at all
         json.dump(demo, file, indent=2)
     os.replace(file.name, path)
@@ -104,5 +114,15 @@ def bring_in(session: Session, settings: Config, demo: dict[str, str], password_
     demo["webhook_secret"] = webhook_secret(settings.secret_key(), agent.id)
 
 
+def explain(error: Exception) -> str:
+    """Say in one line what is wrong, without the password."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    where = "The database cannot be used: " if isinstance(error, DBAPIError | sqlite3.Error | StoreAway) else ""
+    return f"{where}{' '.join(said.split())}"
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError, DBAPIError, sqlite3.Error) as error:
+        sys.exit(f"Backchannel cannot start. {explain(error)}")

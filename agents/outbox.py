@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, aliased
 
-from chat import messages, runs
+from chat import log, messages, runs
 from chat.clock import database_time
 from chat.ids import now_ms
-from chat.models import Agent, Dispatch, Message, Run
+from chat.models import Agent, Dispatch, Message, Participant, Run
 from chat.native import message_json
 
 LEASE = 15.0  # seconds beyond the longest attempt
@@ -43,7 +43,7 @@ def is_due(session: Session) -> bool:
 
 def claim(session: Session, attempt_seconds: float) -> Question | None:
     """Lease the next question that is due, for longer than an attempt may take; None if there is none."""
-    dispatch = session.scalar(due(select(Dispatch)).with_for_update(skip_locked=True))
+    dispatch = next_due(session)
     if dispatch is None:
         return None
     dispatch.lease = secrets.token_hex(8)
@@ -51,6 +51,17 @@ def claim(session: Session, attempt_seconds: float) -> Question | None:
     run = session.get_one(Run, dispatch.run_id)
     runs.change(session, run, status="running", attempts=run.attempts + 1, started_at=run.started_at or now_ms())
     return question(session, run, dispatch.lease)
+
+
+def next_due(session: Session) -> Dispatch | None:
+    """The next dispatch that is due, its log held. Logs that somebody holds are passed over, never waited for."""
+    query = due(select(Dispatch.run_id).join(Run, Run.id == Dispatch.run_id).join(Participant))
+    free = query.with_for_update(of=Participant, key_share=True, skip_locked=True)
+    while run_id := session.scalar(free):
+        # Looked at again: who held the log until just now may have claimed it.
+        if dispatch := session.scalar(due(select(Dispatch).where(Dispatch.run_id == run_id))):
+            return dispatch
+    return None
 
 
 def due(query: Select[Any]) -> Select[Any]:
@@ -108,8 +119,8 @@ def failed(session: Session, question: Question, error: str, waits: tuple[float,
 
 def held(session: Session, question: Question) -> Dispatch | None:
     """The question's row, if our lease on it still holds; an answer may have closed it, another worker claimed it."""
-    query = select(Dispatch).where(Dispatch.run_id == question.run_id, Dispatch.lease == question.lease)
-    return session.scalar(query.with_for_update())
+    log.hold(session, *session.scalars(select(Run.participant_id).where(Run.id == question.run_id)))
+    return session.scalar(select(Dispatch).where(Dispatch.run_id == question.run_id, Dispatch.lease == question.lease))
 
 
 def is_silent(session: Session, seconds: float) -> bool:
@@ -119,8 +130,9 @@ def is_silent(session: Session, seconds: float) -> bool:
 
 def end_silent(session: Session, seconds: float) -> int:
     """End accepted runs whose agents have not answered for `seconds`; return how many."""
-    query = select(Run).join(Dispatch, Dispatch.run_id == Run.id).where(*silent_for(seconds))
-    silent = session.scalars(query.with_for_update()).all()
+    late = select(Run).join(Dispatch, Dispatch.run_id == Run.id).where(*silent_for(seconds))
+    log.hold(session, *session.scalars(late.with_only_columns(Run.participant_id)))
+    silent = session.scalars(late).all()
     for run in silent:
         runs.end(session, run, "timeout", f"No answer within {seconds:.0f} seconds.")
     return len(silent)

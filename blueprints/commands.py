@@ -13,6 +13,7 @@ from agents import address
 from blueprints.parts import secret_key, store
 from chat import accounts, agents, log
 from chat.errors import ChatError
+from chat.store import StoreAway
 from chat.tokens import webhook_secret
 
 T = TypeVar("T")
@@ -81,3 +82,5 @@ def do(work: Callable[[Session], T]) -> T:
         return store().write(work)
     except ChatError as error:
         raise click.ClickException(error.message) from None
+    except StoreAway as error:
+        raise click.ClickException(f"the store is away: {error}") from None

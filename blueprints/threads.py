@@ -58,5 +58,5 @@ def read(thread_id: str) -> ResponseReturnValue:
 def retry(thread_id: str) -> ResponseReturnValue:
     """Ask the agent again what it failed to answer, by a new run."""
     who = viewer()
-    shown = store().write(lambda s: run_json(runs.retry(s, threads.fetch_own(s, who, thread_id))))
+    shown = store().write(lambda s: run_json(runs.retry(s, threads.hold_own(s, who, thread_id))))
     return jsonify(shown), 201

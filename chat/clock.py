@@ -23,4 +23,5 @@ def sqlite_time(element: Any, compiler: Any, **options: Any) -> str:
 
 @compiles(database_time, "postgresql")
 def postgresql_time(element: Any, compiler: Any, **options: Any) -> str:
-    return "extract(epoch from clock_timestamp())"
+    # Of the statement: the transaction may have begun long ago, and waited. Stable within it, so an index can be used.
+    return "CAST(extract(epoch FROM statement_timestamp()) AS double precision)"

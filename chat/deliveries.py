@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from chat import idempotency, messages, runs
+from chat import idempotency, log, messages, runs
 from chat.answers import Answer, parse_webhook, read_answer
 from chat.errors import ChatError, Conflict, Invalid
 from chat.ids import now_ms
@@ -66,6 +66,7 @@ def take_in(session: Session, agent: Agent, answer: Answer | ChatError, key: str
     thread = find(session, storable(answer.thread_id, "thread_id"))
     if thread is None or thread.agent_id != agent.id:
         raise not_found()
+    log.hold(session, thread.participant_id)
     meaning = idempotency.meaning_of(answer.thread_id, answer.run_id, *answer.meaning)
     kept = key and idempotency.recall(session, agent.id, key, meaning)
     if kept:

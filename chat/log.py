@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
+from chat.epochs import random_epoch
 from chat.models import Base, LogEntry, Message, Participant, Run, Thread
 from chat.native import message_json, read_json, run_json, threads_json
 from chat.pages import MESSAGE_SIZE, fitting
@@ -29,6 +30,12 @@ TAKE = (
     .values(head=Participant.head + 1)
     .returning(Participant.epoch, Participant.head)
 )
+HOLD = (
+    select(Participant.id)
+    .where(Participant.id.in_(bindparam("logs", expanding=True)))
+    .order_by(Participant.id)
+    .with_for_update(key_share=True)
+)
 
 
 def new_epoch() -> str:
@@ -38,10 +45,18 @@ def new_epoch() -> str:
 
 def rotate_epochs(session: Session) -> int:
     """Begin a new life of every log, after a restore: cursors from before it are then told to start anew."""
-    logs = session.scalars(select(Participant)).all()
-    for log in logs:
-        log.epoch = new_epoch()
+    logs = session.scalars(select(Participant.id)).all()
+    hold(session, *logs)
+    session.execute(update(Participant.table()).values(epoch=random_epoch()))
     return len(logs)
+
+
+def hold(session: Session, *logs: str) -> None:
+    """Lock these logs until the commit; whoever else would change them waits, so what is read next stays true.
+
+    Before anything else is locked, and in the order of their ids: so nobody waits for one who waits for them.
+    """
+    session.connection().execute(HOLD, {"logs": logs})
 
 
 def take(session: Session, participant_id: str) -> Cursor:

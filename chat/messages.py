@@ -34,7 +34,7 @@ def say(
     Returns the message as JSON and whether it is a repeat of the same client_id. Raises NotFound, Invalid for a text
     that cannot be, Conflict for a client_id that meant something else.
     """
-    thread = threads.fetch_own(session, viewer, thread_id)
+    thread = threads.hold_own(session, viewer, thread_id)
     check_said(text, data, client_id)
     meaning = idempotency.meaning_of(thread_id, text, data)
     kept = client_id and idempotency.recall(session, thread.participant_id, client_id, meaning)

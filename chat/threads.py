@@ -37,7 +37,15 @@ def fetch_own(session: Session, viewer: Viewer, thread_id: str) -> Thread:
     return thread
 
 
+def hold_own(session: Session, viewer: Viewer, thread_id: str) -> Thread:
+    """As `fetch_own`, for a transaction that writes: nobody else changes anything of the viewer's until it is over."""
+    log.hold(session, viewer.participant_id)
+    return fetch_own(session, viewer, thread_id)
+
+
 def find(session: Session, thread_id: str) -> Thread | None:
+    if "\x00" in thread_id:
+        return None  # PostgreSQL would not even look
     return session.scalar(FIND, {"thread": thread_id})
 
 
@@ -76,7 +84,7 @@ def rename(session: Session, thread: Thread, title: str) -> None:
 
 def delete(session: Session, viewer: Viewer, thread_id: str) -> None:
     """Delete a thread and all that was said in it. Its events stay and point at nothing."""
-    thread = fetch_own(session, viewer, thread_id)
+    thread = hold_own(session, viewer, thread_id)
     place = log.take(session, thread.participant_id)
     session.execute(sql_delete(Thread).where(Thread.id == thread.id))
     entry = LogEntry(kind="thread", change="deleted", thread_id=thread.id, subject_id=thread.id)
@@ -110,7 +118,7 @@ def log_cursor(session: Session, participant_id: str) -> str:
 
 def mark_read(session: Session, viewer: Viewer, thread_id: str, seq: int) -> dict[str, Any]:
     """Move the read marker up to `seq`, never down; return it with what is left unread."""
-    thread = fetch_own(session, viewer, thread_id)
+    thread = hold_own(session, viewer, thread_id)
     marker = session.get(ReadMarker, thread.id) or ReadMarker(thread_id=thread.id, seq=0)
     seq = min(seq, thread.last_seq)
     if seq > marker.seq:

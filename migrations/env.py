@@ -1,19 +1,21 @@
-"""Runs the migrations in one transaction against the URL that prepare.py hands over."""
+"""Runs the migrations in one transaction against the URL that prepare.py hands over, one server at a time."""
 
 from alembic import context
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, text
 
 from chat.models import Base
+from chat.store import address
 from config import Config
 
-url = context.config.attributes.get("url") or Config.from_env().database_url
+LOCK = 7_240_011_203  # any number, of PostgreSQL's advisory locks: ours
+
+url = address(context.config.attributes.get("url") or Config.from_env().database_url)
 
 with create_engine(url, poolclass=NullPool).connect() as connection:
-    if connection.dialect.name == "sqlite":
-        # Kept in the file. Here, while nobody else is: workers that switch it at once refuse each other.
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        connection.commit()
     # Batch mode: SQLite changes a table by making it anew.
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
     with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            # Who comes second finds everything done: the version is read only now.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()

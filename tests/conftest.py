@@ -15,14 +15,31 @@ from chat.models import Participant, User
 from chat.store import Store
 from prepare import migrate
 from realtime import hub
+from tests import postgres
 from tests.server import Server
 from tests.site import Site
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests that leave it whole."""
+def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from running(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from running(tmp_path_factory.mktemp("server"), "postgresql")
+
+
+@pytest.fixture(scope="session")
+def server(sqlite_server: Server) -> Server:
+    """One server for all tests that leave it whole."""
+    return sqlite_server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def either_server(request: pytest.FixtureRequest) -> Server:
+    """The same on each database in turn."""
+    return request.getfixturevalue(f"{request.param}_server")  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -31,8 +48,8 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     yield from running(tmp_path / "server")
 
 
-def running(data_dir: Path) -> Iterator[Server]:
-    server = Server(data_dir)
+def running(data_dir: Path, database: str = "sqlite") -> Iterator[Server]:
+    server = Server(data_dir, database)
     try:
         yield server.start()
     finally:
@@ -59,12 +76,48 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, empty_database: Path) -> Store:
-    """A store on a migrated SQLite file, which collects what it would ring in `store.rung`."""
-    store = Store(f"sqlite:///{shutil.copy(empty_database, tmp_path / 'test.db')}")
+def sqlite_url(tmp_path: Path, empty_database: Path) -> str:
+    """A migrated SQLite file."""
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'test.db')}"
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """A migrated PostgreSQL database."""
+    with postgres.cluster().borrowed() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database of each kind in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """A store on a migrated database, which collects what it would ring in `store.rung`."""
+    yield from opened(database_url)
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> Iterator[Store]:
+    """A store where SQLite's own matters are at stake."""
+    yield from opened(sqlite_url)
+
+
+@pytest.fixture
+def postgresql_store(postgresql_url: str) -> Iterator[Store]:
+    """A store where PostgreSQL's own matters are at stake."""
+    yield from opened(postgresql_url)
+
+
+def opened(url: str) -> Iterator[Store]:
+    store = Store(url)
     store.rung = []  # type: ignore[attr-defined]
     store.after_commit = store.rung.extend  # type: ignore[attr-defined]
-    return store
+    yield store
+    store.close()
 
 
 @pytest.fixture
@@ -90,10 +143,12 @@ def people(store: Store) -> SimpleNamespace:
 
 
 @pytest.fixture
-def site(store: Store, people: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(store: Store, people: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The application's doors on that store; there is no broker, and a stream does not wait for one."""
     monkeypatch.setattr(hub, "CONFIRM", 0.0)
-    return Site(store, people, tmp_path / "data")
+    site = Site(store, people, tmp_path / "data")
+    yield site
+    site.app.extensions["store"].close()
 
 
 def viewer(session, user: User) -> Viewer:  # type: ignore[no-untyped-def]

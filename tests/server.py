@@ -1,11 +1,10 @@
-"""A real Backchannel on a free port: gunicorn, Valkey, SQLite and the demo agent, as `bin/run` starts them."""
+"""A real Backchannel on a free port: gunicorn, Valkey, the database and the demo agent, as `bin/run` starts them."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -19,6 +18,8 @@ from chat import log
 from chat.models import LogEntry, Message
 from chat.native import message_json
 from chat.store import Store
+from tests import postgres
+from tests.ports import free_port
 from tests.until import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,10 +27,14 @@ STARTING = 30.0  # seconds
 
 
 class Server:
-    """Started by `start`; `stop` at the end. Settings by name, as in the environment."""
+    """Started by `start`; `stop` at the end. Settings by name, as in the environment.
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
+    `database` is "sqlite" or "postgresql": a new one, without tables.
+    """
+
+    def __init__(self, data_dir: Path, database: str = "sqlite", **settings: object) -> None:
         self.data_dir = data_dir
+        self.database_url = postgres.cluster().empty() if database == "postgresql" else sqlite_url(data_dir)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = data_dir / "server.log"
@@ -38,22 +43,27 @@ class Server:
 
     def start(self) -> Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        environ = {
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
+                cwd=ROOT, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        until(self.is_ready, STARTING)
+        return self
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What the server is started with, and its commands."""
+        return {
             **os.environ,
             "PORT": str(self.port),
             "DATA_DIR": str(self.data_dir),
+            "DATABASE_URL": self.database_url,
             "DEMO": "1",
             "AGENT_RETRY_SECONDS": "0.2,0.4",
             "STREAMS_PER_USER": "0",
             **self._settings,
         }
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
-                cwd=ROOT, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-        until(self.is_ready, STARTING)
-        return self
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End the server and everything it started. SIGKILL leaves it no last word."""
@@ -178,7 +188,7 @@ class Server:
             entry = LogEntry(kind="message", change="updated", thread_id=message.thread_id, subject_id=message.id)
             log.append(session, message.participant_id, place, entry, message_json(message))
 
-        Store(f"sqlite:///{self.data_dir / 'backchannel.db'}").write(change)
+        Store(self.database_url).write(change)
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -191,10 +201,8 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def sqlite_url(data_dir: Path) -> str:
+    return f"sqlite:///{data_dir / 'backchannel.db'}"
 
 
 def children(pid: int) -> list[int]:

@@ -27,7 +27,7 @@ class Site:
 
     def __init__(self, store: Store, people: SimpleNamespace, data_dir: Path, **settings: Any) -> None:
         self.store, self.people = store, people
-        database = store._url
+        database = store.url
         self.app = create_app(
             Config(
                 DATA_DIR=str(data_dir),

@@ -1,4 +1,4 @@
-"""While the store is away nobody sees a traceback: a person a page, a program when to try again, a stream a `bye`."""
+"""While SQLite is away nobody sees a traceback: a person a page, a program when to try again, a stream a `bye`."""
 
 import json
 import sqlite3
@@ -13,12 +13,18 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import create_app
+from chat.store import Store
 from config import Config
 from tests import sse
 from tests.acts import open_thread, texts
 from tests.site import KEY, Site
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    return sqlite_store
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def thread(site: Site) -> str:
 def database(site: Site, thread: str, tmp_path: Path) -> Path:
     """A copy of the site's database, which nobody has opened yet."""
     path = tmp_path / "away.db"
-    with closing(sqlite3.connect(site.store._url.removeprefix("sqlite:///"))) as connection:
+    with closing(sqlite3.connect(site.store.url.removeprefix("sqlite:///"))) as connection:
         connection.execute("VACUUM INTO ?", [str(path)])
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",)

@@ -7,4 +7,4 @@ from tests.server import Server
 
 
 def store_of(server: Server) -> Store:
-    return Store(f"sqlite:///{server.data_dir / 'backchannel.db'}")
+    return Store(server.database_url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ class Person:
 
 def store_of(server: Server) -> Store:
     """The server's own database, opened beside it."""
-    return Store(f"sqlite:///{server.data_dir / 'backchannel.db'}")
+    return Store(server.database_url)
 
 
 def newcomer(server: Server, role: str = "member", tenant: str = "demo") -> Person:
@@ -79,7 +78,7 @@ def command(server: Server, *words: str, **settings: str) -> str:
     """Run `flask --app app accounts …` as an operator of this server would; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "app", "accounts", *words],
-        cwd=ROOT, env={**os.environ, "DATA_DIR": str(server.data_dir), **settings},
+        cwd=ROOT, env={**server.environ, **settings},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,11 @@ from tests.until import until
 PROMPT = 1.0  # seconds, for the median: well below the tick, which would bring it too
 
 
+@pytest.fixture(scope="module")
+def server(either_server: Server) -> Server:
+    return either_server
+
+
 def test_a_stream_shows_what_person_and_agent_say_and_continues_from_any_cursor(server: Server) -> None:
     """The README's script: the demo's own token, its own agent, and curl's view of both."""
     thread_id = server.new_thread()

@@ -54,9 +54,9 @@ def proxy(broker: tuple[str, int]) -> Iterator[RingProxy]:
     proxy.stop()
 
 
-@pytest.fixture
-def server(tmp_path: Path, proxy: RingProxy) -> Iterator[Server]:
-    server = Server(tmp_path / "server", DRAIN_SECONDS=1, REDIS_URL=proxy.url)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, proxy: RingProxy) -> Iterator[Server]:
+    server = Server(tmp_path / "server", request.param, DRAIN_SECONDS=1, REDIS_URL=proxy.url)
     try:
         yield server.start()
     finally:

@@ -28,6 +28,11 @@ MIB = 1024 * 1024
 Answer = tuple[int, dict[str, str], bytes]
 
 
+@pytest.fixture(scope="module")
+def server(either_server: Server) -> Server:
+    return either_server
+
+
 def native(thread_id: str, text: str, **more: object) -> bytes:
     return json.dumps({"thread_id": thread_id, "message": {"text": text}, **more}).encode()
 
