@@ -25,12 +25,13 @@ PEEK_WAIT = 1.0  # seconds; a request peeks and then writes, and must be refused
 # How we connect, unless the URL says otherwise. Silence is noticed within about 15 s, an answer is awaited for 2.
 CONNECT: dict[str, Any] = {
     "application_name": "backchannel",
-    "connect_timeout": 2,
     "keepalives_idle": 5,
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # ms
     "target_session_attrs": "read-write",  # of several hosts the primary; one that was demoted is none
+    # Of several hosts, too: a dead first one would use up all the time, every time.
+    "load_balance_hosts": "random",
 }
 # A worker that vanishes with its machine must not keep its locks until TCP gives up.
 OPTIONS = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"

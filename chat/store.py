@@ -16,6 +16,7 @@ from chat.transaction import WAIT, Committed, Database, StoreAway, T, Work, tran
 __all__ = ["Committed", "Store", "StoreAway", "Work", "address", "insert_into", "put", "transact"]
 
 POOL = 10  # connections
+CONNECT = "2"  # seconds a server may take to let us in; the driver's own default is two minutes
 
 
 class Store:
@@ -72,7 +73,8 @@ def address(url: str) -> URL:
     scheme = url.partition(":")[0]
     try:
         if scheme in ("postgresql", "postgresql+psycopg", "postgres"):
-            return make_url(url).set(drivername="postgresql+psycopg")
+            parsed = make_url(url).set(drivername="postgresql+psycopg")
+            return parsed.update_query_dict({"connect_timeout": CONNECT, **parsed.query})
         if url.startswith("sqlite:///"):
             return make_url(url)
     except (ArgumentError, ValueError):
