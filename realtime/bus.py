@@ -24,6 +24,7 @@ from redis.connection import Connection
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from realtime.clock import stamp
 from realtime.event import Event
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Ring(msgspec.Struct):
     kind: str
     thread_id: str
     data: msgspec.Raw
+    at: str = ""
 
 
 class Word(msgspec.Struct, omit_defaults=True):
@@ -70,6 +72,7 @@ class Bus:
         self.on_page: Callable[[str, int], None] = lambda page, opened_ms: None
         self.on_gap: Callable[[], None] = lambda: None
         self.healthy = False
+        self.reconnects = self.probe_failures = self.published = self.dropped = 0
         self._prefix = prefix
         self._publisher = client(url, timeout=TIMEOUT)
         self.commands = cache(lambda: client(url, timeout=TIMEOUT))
@@ -89,7 +92,7 @@ class Bus:
 
     def ring(self, log: str, epoch: str, event: Event) -> None:
         """Tell every worker of a committed event. Never waits; drops the hint if too many are waiting."""
-        ring = Ring(epoch, event.seq, event.kind, event.thread_id, event.data)
+        ring = Ring(epoch, event.seq, event.kind, event.thread_id, event.data, stamp())
         self._say(self._channel(log), ring)
 
     def kick(self, grant: str) -> None:
@@ -126,6 +129,7 @@ class Bus:
         try:
             self._queue.put_nowait((channel, msgspec.json.encode(said)))
         except Full:
+            self.dropped += 1
             logger.warning("the bus is %d hints behind; dropping one", QUEUED)
 
     def _publish(self) -> None:
@@ -135,7 +139,9 @@ class Bus:
                 batch.append(self._queue.get_nowait())
             try:
                 self._publish_batch(batch)
+                self.published += len(batch)
             except Exception as error:  # whatever it was, the next hint may get through
+                self.dropped += len(batch)
                 logger.warning("cannot publish: %s", error)
                 gevent.sleep(BREAK)  # the breaker: hints queue up meanwhile, and the tick finds what they say
 
@@ -156,6 +162,7 @@ class Bus:
                     logger.warning("lost the broker, trying to come back: %s", error)
                 self._told = True
             self._disconnected()
+            self.reconnects += 1
             gevent.sleep(random.uniform(0.1, 1.0))
 
     def _hear(self) -> None:
@@ -181,7 +188,7 @@ class Bus:
             else:
                 ring = self._decode_ring(said)
                 log = channel[len(self._prefix) + len("sse:{") : -1]
-                self.on_ring(log, ring.epoch, Event(ring.seq, ring.kind, ring.thread_id, ring.data))
+                self.on_ring(log, ring.epoch, Event(ring.seq, ring.kind, ring.thread_id, ring.data, ring.at))
         except msgspec.MsgspecError:
             logger.warning("passed over a malformed hint on %s", channel)
 
@@ -235,6 +242,7 @@ class Bus:
         self._say(self._control, Word(probe=self._probe))
         gevent.sleep(ANSWER)
         if self._last_heard < asked and self._connection is connection:
+            self.probe_failures += 1
             logger.warning("the broker is silent; connecting anew")
             self.healthy = False
             connection.disconnect()
