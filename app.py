@@ -8,18 +8,37 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import gevent
 import msgspec
 from flask import Blueprint, Flask, Response
 from flask.json.provider import JSONProvider
 from gevent.threadpool import ThreadPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import logs
+from agents import endings
 from agents.dispatch import Dispatcher
-from blueprints import assets, commands, errors, guards, health, messages, pages, sessions, streams, threads, webhook
+from blueprints import (
+    access,
+    assets,
+    commands,
+    errors,
+    guards,
+    health,
+    messages,
+    metrics,
+    pages,
+    sessions,
+    streams,
+    threads,
+    webhook,
+)
 from chat import accounts, log
 from chat.pruner import Pruner
 from chat.store import Committed, Store
+from chat.write_check import WriteCheck
 from config import Config
+from realtime import metrics as numbers
 from realtime.bus import Bus
 from realtime.census import Census
 from realtime.hub import Hub
@@ -33,6 +52,7 @@ DOORS = (
     (webhook.bp, guards.everyone),  # asks for the agent's own credentials
     (assets.bp, guards.everyone),
     (health.bp, guards.everyone),
+    (metrics.bp, guards.everyone),  # asks for its own token, or who it is
 )
 
 BODY = 256 * 1024  # bytes; the webhook has a limit of its own
@@ -66,7 +86,7 @@ HEADERS = {
 
 def create_app(settings: Config | None = None) -> Flask:
     """Put the application together. Nothing runs in the background until `serve`."""
-    settings = settings or Config.from_env()
+    settings = settings or Config.or_exit()
     app = Flask(__name__, static_folder=None)
     configure(app, settings)
     store = Store(settings.database_url, pool=settings.DATABASE_POOL)
@@ -79,11 +99,13 @@ def create_app(settings: Config | None = None) -> Flask:
         "passwords": ThreadPool(HASHERS),
         "assets_version": assets.version_of(assets.FOLDER),
         "refusals": count(1),
+        "write_check": WriteCheck(store),
     }
+    access.register(app)
     guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
     errors.register(app)
     app.cli.add_command(commands.people)
-    app.cli.add_command(commands.logs)
+    app.cli.add_command(commands.histories)
     for bp, guard in DOORS:
         open_door(app, bp, guard)
     app.after_request(add_headers)
@@ -95,11 +117,24 @@ def create_app(settings: Config | None = None) -> Flask:
 
 def serve() -> Flask:
     """The application as a worker runs it: with its hub, its dispatcher and its pruner."""
+    logs.watch_greenlets()
     app = create_app()
     app.extensions["hub"].start()
     app.extensions["dispatcher"].start()
     app.extensions["pruner"].start()
+    gevent.spawn(numbers.watch_loop, looks(app.extensions["store"], app.extensions["hub"].bus))
     return app
+
+
+def looks(store: Store, bus: Bus) -> list[numbers.Look]:
+    """The numbers that others keep."""
+    return [
+        numbers.shows(numbers.STORE_IN_USE, lambda: store.in_use),
+        numbers.follows(numbers.HINTS_PUBLISHED, lambda: bus.published),
+        numbers.follows(numbers.HINTS_DROPPED, lambda: bus.dropped),
+        numbers.follows(numbers.BROKER_RECONNECTS, lambda: bus.reconnects),
+        numbers.follows(numbers.BROKER_PROBE_FAILURES, lambda: bus.probe_failures),
+    ]
 
 
 class Json(JSONProvider):
@@ -153,6 +188,7 @@ def tell(hub: Hub, dispatcher: Dispatcher, committed: Committed) -> None:
         hub.bus.ring(name, epoch, event)
         if event.kind == "run":
             dispatcher.wake()
+            endings.note(event)
 
 
 def open_door(app: Flask, bp: Blueprint, guard: object) -> None:
