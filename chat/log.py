@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from chat.epochs import random_epoch
@@ -45,10 +45,11 @@ def new_epoch() -> str:
 
 def rotate_epochs(session: Session) -> int:
     """Begin a new life of every log, after a restore: cursors from before it are then told to start anew."""
-    logs = session.scalars(select(Participant.id)).all()
-    hold(session, *logs)
-    session.execute(update(Participant.table()).values(epoch=random_epoch()))
-    return len(logs)
+    # One statement, however many there are; locked in the order in which `hold` locks several.
+    held = select(Participant.id).order_by(Participant.id).with_for_update(key_share=True).cte("held")
+    rotated = update(Participant.table()).where(Participant.id.in_(select(held.c.id)))
+    session.execute(rotated.values(epoch=random_epoch()))
+    return session.scalar(select(func.count()).select_from(Participant)) or 0
 
 
 def hold(session: Session, *logs: str) -> None:

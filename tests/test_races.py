@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from agents import outbox
-from chat import messages, runs, threads
+from chat import log, messages, runs, threads
 from chat.errors import ChatError, Conflict
 from chat.models import ReadMarker
 from chat.store import Store, StoreAway
@@ -71,6 +71,19 @@ def test_what_comes_second_is_not_seen_before_the_first(
     second.get()
     assert texts(store, people.alice, thread) == ["first", "second"]
     assert [seq for seq, _, _ in told(store, people.alice.participant_id)] == [1, 2, 3, 4, 5]
+
+
+def test_a_new_life_of_all_logs_begins_after_what_is_being_written(
+    store: Store, other: Store, people: SimpleNamespace, thread: str
+) -> None:
+    alice = people.alice.participant_id
+    before = store.peek(lambda s: log.heads(s, [alice]))[alice]
+    with Slow(other, lambda s: messages.say(s, people.alice, thread, "first")):
+        rotating = waiting(lambda: store.write(log.rotate_epochs))
+    assert rotating.get() == 4
+    after = store.peek(lambda s: log.heads(s, [alice]))[alice]
+    assert after.seq == before.seq + 2, "what was written is still there"
+    assert after.epoch != before.epoch
 
 
 def test_of_two_read_markers_the_higher_one_stays(
