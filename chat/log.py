@@ -73,14 +73,19 @@ def append(session: Session, log: str, place: Cursor, entry: LogEntry, shown: Sh
     """Enter what changed at the `place` taken, and keep how it looks for those who are told after the commit."""
     entry.participant_id, entry.seq = log, place.seq
     put(session, entry)
-    session.info.setdefault("appended", []).append((log, place.epoch, event_of(entry, shown)))
+    session.info.setdefault("appended", []).append((log, place.epoch, event_of(entry, shown, place.seq)))
 
 
-def event_of(entry: LogEntry, shown: Shown | None) -> Event:
+def event_of(entry: LogEntry, shown: Shown | None, as_of: int) -> Event:
+    """The event as its readers see it. `as_of` is the head when its subject was read.
+
+    It is the `rev` of what has none of its own: a thread's or a marker's unread count, shown in a replay as it is
+    now, already counts messages that are replayed after it.
+    """
     change = entry.change
     if shown is None:  # deleted since
         change, shown = "deleted", {"id": entry.subject_id, "thread_id": entry.thread_id}
-    data = msgspec.json.encode({**shown, "change": change})
+    data = msgspec.json.encode({"rev": as_of, **shown, "change": change})
     return Event(entry.seq, entry.kind, entry.thread_id, msgspec.Raw(data))
 
 
@@ -105,7 +110,7 @@ def after(session: Session, log: str, seq: int, limit: int) -> Page | None:
         return None
     entries = one_page(session, entries)
     shown = look_up(session, entries)
-    return Page(head, [event_of(entry, shown.get((entry.kind, entry.subject_id))) for entry in entries])
+    return Page(head, [event_of(entry, shown.get((entry.kind, entry.subject_id)), head.seq) for entry in entries])
 
 
 def one_page(session: Session, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:

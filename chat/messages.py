@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import shorten
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from chat import idempotency, log, runs, threads
@@ -137,13 +137,15 @@ def history(
         "items": [message_json(message) for message in page],
         "next": following,
         "cursor": cursor,
-        "runs": runs_of(session, page),
+        "runs": runs_of(session, thread, page),
     }
 
 
-def runs_of(session: Session, page: list[Message]) -> list[dict[str, Any]]:
+def runs_of(session: Session, thread: Thread, page: list[Message]) -> list[dict[str, Any]]:
+    """The runs of these messages, and those open that nobody asked for: the agent is at work all the same."""
     ids = [message.id for message in page if message.direction == "incoming"]
-    query = select(Run).where(Run.message_id.in_(ids)).order_by(Run.id)
+    unasked = and_(Run.thread_id == thread.id, Run.message_id.is_(None), Run.status.in_(runs.OPEN))
+    query = select(Run).where(or_(Run.message_id.in_(ids), unasked)).order_by(Run.id)
     return [run_json(run) for run in session.scalars(query)]
 
 

@@ -14,6 +14,7 @@ from chat.ids import new_id, now_ms
 from chat.models import Agent, Dispatch, LogEntry, Message, Run, Thread
 from chat.native import run_json
 
+OPEN = ("queued", "running", "waiting")
 FAILED = ("error", "timeout", "lost", "stopped")
 
 

@@ -1,5 +1,6 @@
 """The log: gapless, ordered, and shown as things are now (DESIGN 4 and 5)."""
 
+import json
 from types import SimpleNamespace
 
 import gevent
@@ -100,9 +101,19 @@ def test_what_has_been_deleted_is_told_as_deleted_and_leaves_no_gap(
     store.write(lambda s: threads.delete(s, people.alice, thread))
     events = told(store, people.alice.participant_id)
     assert [seq for seq, _, _ in events] == [1, 2, 3, 4]
-    assert events[1] == (2, "message", {"id": message["id"], "thread_id": thread, "change": "deleted"})
+    assert events[1] == (2, "message", {"rev": 4, "id": message["id"], "thread_id": thread, "change": "deleted"})
     assert {data["change"] for _, _, data in events} == {"deleted"}
     assert {data["thread_id"] for _, _, data in events} == {thread}
+
+
+def test_what_counts_others_says_as_of_when(store: Store, people: SimpleNamespace, thread: str) -> None:
+    """A thread told late has counted the messages that are told after it: a reader must not count them twice."""
+    for key in ("k1", "k2"):
+        call(store, people.agent, {"thread_id": thread, **spoken()}, key)
+    kind, shown = told(store, people.alice.participant_id)[0][1:]
+    assert (kind, shown["unread"], shown["rev"]) == ("thread", 2, 3)
+    [(_, _, event)] = store.rung[:1]  # type: ignore[attr-defined]
+    assert json.loads(bytes(event.data))["rev"] == 1
 
 
 def test_below_the_floor_nothing_can_be_told_without_a_gap(store: Store, people: SimpleNamespace, thread: str) -> None:

@@ -174,6 +174,18 @@ def test_a_page_that_is_just_full_is_the_last(store: Store, people: SimpleNamesp
     assert (len(page["items"]), page["next"]) == (count, None)
 
 
+def test_a_page_tells_of_a_run_that_nobody_asked_for_while_it_goes_on(
+    store: Store, people: SimpleNamespace, thread: str
+) -> None:
+    """An agent that speaks first: who loads the page sees it at work as who heard of it does."""
+    body = {"thread_id": thread, "run_id": "of-its-own"}
+    call(store, people.agent, {**body, "status": "running"})
+    [run] = history(store, people.alice, thread)["runs"]
+    assert (run["status"], run["message_id"]) == ("running", None)
+    call(store, people.agent, {**body, **spoken()})
+    assert history(store, people.alice, thread)["runs"] == []
+
+
 def test_a_page_brings_its_runs_and_the_cursor_from_which_to_read_on(
     store: Store, people: SimpleNamespace, thread: str
 ) -> None:

@@ -40,7 +40,7 @@ def test_a_new_thread_is_shown_like_this(store: Store, people: SimpleNamespace) 
         "last_message": None,
         "unread": 0,
     }
-    assert told(store, people.alice.participant_id) == [(1, "thread", {**shown, "change": "created"})]
+    assert told(store, people.alice.participant_id) == [(1, "thread", {**shown, "rev": 1, "change": "created"})]
     assert page(store, people.alice)["items"] == [shown]
 
 
@@ -112,7 +112,7 @@ def test_a_deleted_thread_takes_all_with_it_but_its_events(store: Store, people:
         assert store.read(lambda s, table=table: s.query(table).count()) == 0, table.__name__
     events = told(store, people.alice.participant_id)
     assert [kind for _, kind, _ in events] == [*kinds, "thread"]
-    assert events[-1][2] == {"id": thread, "thread_id": thread, "change": "deleted"}
+    assert events[-1][2] == {"rev": len(events), "id": thread, "thread_id": thread, "change": "deleted"}
     with pytest.raises(NotFound):
         store.write(lambda s: threads.delete(s, people.alice, thread))
 
@@ -194,9 +194,10 @@ def test_a_read_marker_only_goes_up(store: Store, people: SimpleNamespace, threa
     assert mark(store, people.alice, thread, first) == {"thread_id": thread, "seq": first, "unread": 1}
     for seq in (second, first, 0, -5, second):
         assert mark(store, people.alice, thread, seq) == {"thread_id": thread, "seq": second, "unread": 0}
-    reads = [data for _, kind, data in told(store, people.alice.participant_id) if kind == "read"]
+    events = told(store, people.alice.participant_id)
+    reads = [data for _, kind, data in events if kind == "read"]
     assert len(reads) == 2, "marking again what is marked tells nobody anything"
-    assert reads[-1] == {"thread_id": thread, "seq": second, "unread": 0, "change": "updated"}
+    assert reads[-1] == {"rev": len(events), "thread_id": thread, "seq": second, "unread": 0, "change": "updated"}
 
 
 @pytest.mark.parametrize("seq", [10**6, 2**63, 10**30])

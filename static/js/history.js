@@ -62,7 +62,8 @@ export class History {
     const list = await this.#api.threads()
     const messages = open && await this.#api.messages(open).catch(nullIfGone)
     if (this.#store.state.open !== open) return this.resync()
-    const thread = messages ? { ...threads.get(open), unread: undefined } : null
+    // What is held of the thread, in case it is too old for the list, but as of no time: numbers may have begun anew.
+    const thread = messages ? { ...threads.get(open), rev: 0, unread: undefined } : null
     this.#busy = new Set()
     this.#store.dispatch({ type: "resynced", threads: list, thread, messages, lost: Boolean(open && !messages) })
     return list.cursor

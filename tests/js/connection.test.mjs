@@ -1,34 +1,7 @@
 import assert from "node:assert/strict"
 import { beforeEach, mock, test } from "node:test"
 import { Connection } from "../../static/js/receive/connection.js"
-
-/** The end of a line that the test holds in its hand, in the place of an EventSource. */
-class Line extends EventTarget {
-  closed = false
-
-  constructor(cursor, focused) {
-    super()
-    this.cursor = cursor
-    this.focused = focused
-  }
-
-  send(name, data, id = this.cursor) {
-    if (this.closed) return // as an EventSource does
-    this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data), lastEventId: id }))
-  }
-
-  greet() {
-    this.send("ready", { head: this.cursor, ping: 15, conn: "c1" })
-  }
-
-  drop() {
-    this.dispatchEvent(new Event("error"))
-  }
-
-  close() {
-    this.closed = true
-  }
-}
+import { Line } from "./line.mjs"
 
 let lines, heard, hear, states, connection, probe, resync
 const last = () => lines.at(-1)

@@ -77,3 +77,14 @@ test("a thread that is heard of while another list is on its way is asked for as
   assert.equal(store.state.threads.has("t2"), true)
   assert.equal(asked.threads.length, 3)
 })
+
+test("what is held of a thread too old for the list is of no time, once everything was fetched anew", async () => {
+  store.dispatch({ type: "event", name: "thread", seq: 99, data: { ...thread({ title: "of another life" }), change: "updated" } })
+  const done = history.resync()
+  asked.threads.at(-1)({ items: [], next: "older", cursor: "e2.7" })
+  await settled()
+  asked.messages.at(-1)({ items: range(1, 2), runs: [], next: null })
+  await done
+  store.dispatch({ type: "event", name: "thread", seq: 8, data: { ...thread({ title: "of this one" }), change: "updated" } })
+  assert.equal(store.state.threads.get(T1).title, "of this one")
+})

@@ -3,6 +3,7 @@ import { test } from "node:test"
 import { newestRuns, visible } from "../../static/js/interpret/rooms.js"
 import { initial, reduce } from "../../static/js/interpret/state.js"
 import { inOrder, unreadIn, unreadInAll } from "../../static/js/interpret/threads.js"
+import { activity } from "../../static/js/interpret/timeline.js"
 import { event, message, mine, run, snapshot, T1, thread } from "./sample.mjs"
 
 const after = (state, ...actions) => actions.reduce(reduce, state)
@@ -103,6 +104,16 @@ test("what is gone stays gone, whatever still names it", () => {
   assert.deepEqual(texts(reduce(state, late)), [])
 })
 
+test("with a message go the runs that were to answer it, told of again or not", () => {
+  const asked = [event(2, "message", mine("m1", 2)), event(3, "run", run("r1", 3))]
+  const taken = event(4, "message", { id: "m1", thread_id: T1 }, "deleted")
+  const gone = event(3, "run", { id: "r1", thread_id: T1 }, "deleted")
+  const late = { type: "older", thread_id: T1, page: { items: [mine("m1", 2)], runs: [run("r1", 3)], next: null } }
+  assert.equal(activity(after(START, ...asked)).status, "answering")
+  for (const last of [taken, gone]) assert.equal(activity(after(START, ...asked, last)), null)
+  assert.equal(activity(after(START, ...asked, taken, late)), null)
+})
+
 test("what was heard while a thread was loading is not undone by its page", () => {
   const loading = after(initial(snapshot(4, { thread: null, threads: [thread()] })), { type: "opened", thread_id: T1 })
   const heard = reduce(loading, event(7, "message", message("m2", 5, { rev: 7, text: "new" }), "updated"))
@@ -141,6 +152,16 @@ test("a count from the server takes the place of the messages it has counted", (
   assert.equal(counted.threads.get(T1).title, "named")
 })
 
+test("a thread or a mark that is told late has counted what is told after it", () => {
+  const empty = initial(snapshot(0, { thread: null, threads: [] }))
+  const said = [event(2, "message", message("m1", 2)), event(3, "message", message("m2", 3))]
+  const created = event(1, "thread", thread({ rev: 3, unread: 2 }))
+  assert.equal(unreadInAll(after(empty, created, ...said).threads), 2)
+  const marked = event(4, "read", { thread_id: T1, seq: 2, unread: 1, rev: 6 })
+  const more = event(5, "message", message("m3", 5))
+  assert.equal(unreadInAll(after(empty, created, ...said, marked, more).threads), 1)
+})
+
 test("what the person sees is read at once, and what comes later is not", () => {
   const state = after(START, event(5, "message", message("m2", 5)), event(9, "message", message("m3", 9)))
   assert.equal(unreadInAll(reduce(state, { type: "seen", thread_id: T1, seq: 5 }).threads), 1)
@@ -166,6 +187,12 @@ test("a list read before a message was heard does not take its place as the last
   const listed = reduce(heard, { type: "listed", page }).threads.get(T1)
   assert.equal(listed.title, "named")
   assert.equal(listed.last_message.id, "m3")
+})
+
+test("a thread whose last message was taken back is not shown with the one before it", () => {
+  const said = event(5, "message", message("m2", 5))
+  const taken = [event(6, "message", { id: "m3", thread_id: T1 }, "deleted"), event(8, "thread", thread(), "updated")]
+  assert.equal(after(START, said, ...taken).threads.get(T1).last_message, null)
 })
 
 test("a message moves its thread to the top", () => {

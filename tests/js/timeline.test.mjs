@@ -42,6 +42,11 @@ test("what the agent does is answering, waiting or nothing", () => {
   }
 })
 
+test("an agent at work on what nobody asked for is at work, whatever became of another such run", () => {
+  const runs = [run("r1", 5, { message_id: null, status: "running" }), run("r2", 6, { message_id: null, status: "error" })]
+  assert.equal(activity(page({ runs })).status, "answering")
+})
+
 test("a retry hides the failure before it", () => {
   const state = page({
     items: [mine("m1", 2)],

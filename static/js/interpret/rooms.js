@@ -27,7 +27,7 @@ export function extend(room, page, gone) {
     before: page.next,
     floor: page.next === null ? 0 : Math.min(room.floor, page.items[0]?.seq ?? Infinity),
     messages: items.reduce((held, message) => keepNewer(held, message, message.rev), room.messages),
-    runs: page.runs.reduce((held, run) => keepNewer(held, run, run.rev), room.runs),
+    runs: page.runs.filter(run => !gone.has(run.message_id)).reduce((held, run) => keepNewer(held, run, run.rev), room.runs),
   }
 }
 
@@ -36,9 +36,19 @@ export function hearMessage(room, { change, ...message }, seq) {
   return messages === room.messages ? room : { ...room, messages }
 }
 
+/** With the runs that were to answer it: nobody waits for them any more. */
 export function forgetMessage(room, { id }) {
-  const messages = new Map(room.messages)
-  return messages.delete(id) ? { ...room, messages } : room
+  const rest = (map, lost) => new Map([...map].filter(([, thing]) => !lost(thing)))
+  return {
+    ...room,
+    messages: rest(room.messages, message => message.id === id),
+    runs: rest(room.runs, run => run.message_id === id),
+  }
+}
+
+export function forgetRun(room, { id }) {
+  const runs = new Map(room.runs)
+  return runs.delete(id) ? { ...room, runs } : room
 }
 
 export function hearRun(room, { change, ...run }, seq) {
@@ -56,12 +66,13 @@ export function newestRun(room) {
   return [...room.runs.values()].sort((a, b) => a.id < b.id ? 1 : -1)[0]
 }
 
-/** The run that counts for each message, by message id: the newest, since a retry is a new run. */
+/** The run that counts for each message, by message id: the newest, since a retry is a new run; one nobody asked for, by its own. */
 export function newestRuns(room) {
   const newest = new Map()
   for (const run of room.runs.values()) {
-    const other = newest.get(run.message_id)
-    if (!other || run.id > other.id) newest.set(run.message_id, run)
+    const asked = run.message_id ?? run.id
+    const other = newest.get(asked)
+    if (!other || run.id > other.id) newest.set(asked, run)
   }
   return newest
 }

@@ -65,7 +65,7 @@ const events = {
     if (state.gone.has(data.id)) return state
     return isGone(data) ? withoutMessage(state, data) : withMessage(state, data, seq)
   },
-  run: (state, data, seq) => isGone(data) ? state : inRoom(state, data.thread_id, room => rooms.hearRun(room, data, seq), []),
+  run: (state, data, seq) => inRoom(state, data.thread_id, room => isGone(data) ? rooms.forgetRun(room, data) : rooms.hearRun(room, data, seq), []),
   read: (state, data, seq) => isGone(data) ? state : { ...state, threads: threads.hearRead(state.threads, data, seq) },
   thread: (state, data, seq) => isGone(data)
     ? withoutThread(state, data.id, "This conversation was deleted.")

@@ -11,8 +11,9 @@ export function list(held, page) {
   }
 }
 
+/** A thread is shown as of its `rev`: told again later, it has counted messages whose own events are still to come. */
 export function hearThread(held, { change, ...thread }, seq) {
-  return keep(held.threads, held.gone, thread, seq)
+  return keep(held.threads, held.gone, thread, Math.max(seq, thread.rev ?? 0))
 }
 
 /** A message moves its thread up, is the last said there and, from the agent, is unread until `read` says otherwise. */
@@ -32,10 +33,11 @@ export function forgetMessage(threads, { id, thread_id }) {
   return new Map(threads).set(thread.id, { ...thread, last_message, unread: withoutUnread(thread.unread, id) })
 }
 
-export function hearRead(threads, { thread_id, unread }, seq) {
-  const thread = threads.get(thread_id)
-  if (!thread || thread.unread.rev >= seq) return threads
-  return new Map(threads).set(thread_id, { ...thread, unread: counted(unread, seq, thread.unread) })
+export function hearRead(threads, read, seq) {
+  const thread = threads.get(read.thread_id)
+  if (!thread) return threads
+  const unread = counted(read.unread, Math.max(seq, read.rev ?? 0), thread.unread)
+  return new Map(threads).set(thread.id, { ...thread, unread })
 }
 
 /** The person sees the thread up to `seq`: no need to wait for the server to say so. */
@@ -64,12 +66,12 @@ function keep(threads, gone, thread, rev) {
   const held = threads.get(thread.id)
   if (gone.has(thread.id) || held?.rev >= rev) return threads
   const unread = thread.unread === undefined ? held?.unread ?? counted(0, rev) : counted(thread.unread, rev, held?.unread)
-  return new Map(threads).set(thread.id, { ...thread, ...laterWords(held, thread), rev, unread })
+  return new Map(threads).set(thread.id, { ...thread, ...laterWords(held, rev), rev, unread })
 }
 
-/** A message may have been heard that came after the list was read. */
-function laterWords(held, thread) {
-  if (!(held?.last_message?.seq > (thread.last_message?.seq ?? 0))) return {}
+/** A message may have been heard that came after `rev`, as of which the thread is shown. */
+function laterWords(held, rev) {
+  if (!(held?.last_message?.seq > rev)) return {}
   return { last_message: held.last_message, updated_at: held.updated_at }
 }
 
