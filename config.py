@@ -6,34 +6,71 @@ The settings table of the README is held to this file by a test.
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import sys
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+Check = Callable[[Any], bool]
 
 
 class ConfigError(ValueError):
     """A setting that cannot be used; the message says which one and what it should look like."""
 
 
-def setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def setting(default: Any, doc: str, must_be: str = "", check: Check = lambda value: True) -> Any:
+    """A field; what `check` refuses is told what it `must_be`."""
+    return field(default=default, metadata={"doc": doc, "must_be": must_be, "check": check})
+
+
+def is_url(text: str) -> bool:
+    """An http URL with a host, and with nothing that a link cannot have behind it."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+
+
+def are_addresses(text: str) -> bool:
+    return all(re.fullmatch(r"\S+:\d{1,5}", part.strip()) for part in text.split(",") if part.strip())
+
+
+def are_seconds(text: str) -> bool:
+    try:
+        return all(0 <= float(part) < float("inf") for part in text.split(","))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
 class Config:
     HOST: str = setting("127.0.0.1", "address to listen on")
-    PORT: int = setting(8000, "port to listen on")
-    PUBLIC_URL: str = setting("", "how browsers and agents reach this server; `http://HOST:PORT` if empty")
+    PORT: int = setting(8000, "port to listen on", "a port, up to 65535", lambda port: port <= 65535)
+    PUBLIC_URL: str = setting(
+        "",
+        "how browsers and agents reach this server; `http://HOST:PORT` if empty",
+        "a URL such as https://chat.example.com",
+        is_url,
+    )
     SECRET_KEY: str = setting("", "signs sessions and derives webhook secrets; made and kept in `DATA_DIR` if empty")
-    WORKERS: int = setting(2, "gunicorn worker processes")
+    WORKERS: int = setting(2, "gunicorn worker processes", "a number from 1 on", lambda workers: workers >= 1)
     DATA_DIR: str = setting("var", "folder for the database, the broker's socket and what `bin/run` makes")
     DATABASE_URL: str = setting(
         "", "the store: `postgresql://user:password@host/name`; an SQLite file in `DATA_DIR` if empty"
     )
-    DATABASE_POOL: int = setting(10, "connections that a worker holds to PostgreSQL")
+    DATABASE_POOL: int = setting(
+        10, "connections that a worker holds to PostgreSQL", "a number from 1 on", lambda connections: connections >= 1
+    )
     REDIS_URL: str = setting(
         "",
         "a Redis or Valkey of your own: `redis://host:port/db`, `unix:///path`, "
@@ -49,8 +86,18 @@ class Config:
     )
     DRAIN_SECONDS: int = setting(5, "how long a stopping worker lets requests and streams end")
     WEBHOOK_MAX_BYTES: int = setting(4 * 1024 * 1024, "largest webhook body, bytes")
-    AGENT_ALLOW: str = setting("", "exact `host:port`, comma separated, of agents on private addresses")
-    AGENT_RETRY_SECONDS: str = setting("1,5,25,120", "waits before an agent that failed is asked again, seconds")
+    AGENT_ALLOW: str = setting(
+        "",
+        "exact `host:port`, comma separated, of agents on private addresses",
+        "host:port, separated by commas",
+        are_addresses,
+    )
+    AGENT_RETRY_SECONDS: str = setting(
+        "1,5,25,120",
+        "waits before an agent that failed is asked again, seconds",
+        "numbers separated by commas, such as 1,5,25,120",
+        are_seconds,
+    )
     AGENT_READ_SECONDS: float = setting(
         10, "how long an agent may take to answer a dispatch; longer counts as accepted"
     )
@@ -59,6 +106,10 @@ class Config:
     RETENTION_DAYS: int = setting(
         30, "how long events stay for pages to catch up, and deliveries, days; messages stay; 0: for ever"
     )
+    LOG_FORMAT: str = setting(
+        "text", "how the log is written, `text` or `json`", "text or json", lambda form: form in ("text", "json")
+    )
+    METRICS_TOKEN: str = setting("", "bearer token for `/metrics`; if empty, only this machine may ask, and no proxy")
     DEMO: bool = setting(False, "make the demo account and start the demo agent (`bin/run` sets it)")
 
     @classmethod
@@ -66,13 +117,18 @@ class Config:
         """Read every setting from the environment; raise ConfigError at one that cannot be used."""
         environ = dict(os.environ) if environ is None else environ
         hints = get_type_hints(cls)
-        given = {f.name: parse(f.name, hints[f.name], environ[f.name]) for f in fields(cls) if environ.get(f.name)}
+        given = {f.name: parse(f, hints[f.name], environ[f.name]) for f in fields(cls) if environ.get(f.name)}
         settings = cls(**given)
-        if not settings.DATABASE_POOL:
-            raise ConfigError("DATABASE_POOL must be at least 1")
-        settings.agent_retries  # noqa: B018 - read once now: a bad one must not wait for the first failure
         settings.check_broker()
         return settings
+
+    @classmethod
+    def or_exit(cls) -> Config:
+        """As `from_env` for a program's start, which a setting that cannot be used ends with one line."""
+        try:
+            return cls.from_env()
+        except ConfigError as error:
+            sys.exit(str(error))
 
     @property
     def data_dir(self) -> Path:
@@ -94,11 +150,8 @@ class Config:
 
     @property
     def agent_retries(self) -> tuple[float, ...]:
-        """Waits before each further attempt, seconds. Raises ConfigError."""
-        try:
-            return tuple(parse("AGENT_RETRY_SECONDS", float, part) for part in self.AGENT_RETRY_SECONDS.split(","))
-        except ConfigError:
-            raise ConfigError("AGENT_RETRY_SECONDS must be numbers separated by commas, such as 1,5,25,120") from None
+        """Waits before each further attempt, seconds."""
+        return tuple(map(float, self.AGENT_RETRY_SECONDS.split(",")))
 
     def broker_url(self) -> str:
         """REDIS_URL, which gunicorn.conf.py sets to the embedded broker's if it was empty."""
@@ -136,13 +189,24 @@ def keep_first(path: Path, text: str) -> None:
             os.link(file.name, path)
 
 
-def parse(name: str, kind: type, text: str) -> Any:
+def parse(setting: Field[Any], kind: type, text: str) -> Any:
+    value = convert(setting.name, kind, text)
+    if not setting.metadata["check"](value):
+        raise ConfigError(f"{setting.name} must be {setting.metadata['must_be']}, not {text!r}")
+    return value
+
+
+def convert(name: str, kind: type, text: str) -> Any:
+    if kind is str:
+        return text
     if kind is bool:
-        return text.lower() in ("1", "true", "yes", "on")
+        if text.lower() not in BOOLEANS:
+            raise ConfigError(f"{name} must be 1 or 0, not {text!r}")
+        return BOOLEANS[text.lower()]
     try:
         value = kind(text)
     except ValueError:
         raise ConfigError(f"{name} must be a number, not {text!r}") from None
-    if kind is not str and not 0 <= value < float("inf"):
-        raise ConfigError(f"{name} must be a number from 0 on, not {text}")
+    if not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} must be a number from 0 on, not {text!r}")
     return value
