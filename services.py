@@ -65,6 +65,10 @@ class Service:
             os.kill(self.pid, number)
             if self.gone(STOP_SECONDS):
                 break
+        self.bury()
+
+    def bury(self) -> None:
+        """Forget one that is gone."""
         self.let_go()
         with contextlib.suppress(ChildProcessError):  # gunicorn may have been first
             posix.waitpid(self.pid, 0)
@@ -74,7 +78,17 @@ class Service:
         posix.close(self.answers)
 
 
+@dataclass(frozen=True)
+class Order:
+    """What is to run, as it was asked for."""
+
+    argv: Sequence[str]
+    data_dir: Path
+    env: Mapping[str, str]
+
+
 _services: dict[str, Service] = {}
+_orders: dict[str, Order] = {}
 _urls: dict[Path, str] = {}
 
 
@@ -91,6 +105,7 @@ def start_broker(data_dir: Path) -> str:
         try:
             broker.wait_until_ready(socket, data_dir)
         except broker.BrokerError:
+            del _orders["broker"]
             _services.pop("broker").stop()
             raise
         _urls[data_dir] = f"unix://{quote(str(socket))}"
@@ -105,19 +120,43 @@ def start(name: str, argv: Sequence[str], data_dir: Path, env: Mapping[str, str]
     """
     if name in _services and not _services[name].gone(0):
         return
-    service = _spawn(name, [sys.executable, str(ROOT / "supervisor.py"), name, str(_made(data_dir)), *argv], env or {})
-    answer = service.read_answer()
-    if answer != READY:
-        service.stop()
-        raise ServiceError(answer or f"{name} did not start in {ANSWER_SECONDS:.0f} s")
-    _services[name] = service
+    _start(name, Order(argv, _made(data_dir), env or {}))
+
+
+def mend() -> list[str]:
+    """Start anew what should run and does not, its supervisor having been killed; say what was done.
+
+    Call it from the main thread, again and again.
+    """
+    return [_mend(name) for name in _orders if name not in _services or _services[name].gone(0)]
 
 
 def stop() -> None:
     """End what was started, the last first: the broker outlives those who use it."""
+    _orders.clear()
     while _services:
         _services.popitem()[1].stop()
     _urls.clear()
+
+
+def _start(name: str, order: Order) -> None:
+    argv = [sys.executable, str(ROOT / "supervisor.py"), name, str(order.data_dir), *order.argv]
+    service = _spawn(name, argv, order.env)
+    answer = service.read_answer()
+    if answer != READY:
+        service.stop()
+        raise ServiceError(answer or f"{name} did not start in {ANSWER_SECONDS:.0f} s")
+    _services[name], _orders[name] = service, order
+
+
+def _mend(name: str) -> str:
+    if name in _services:
+        _services.pop(name).bury()
+    try:
+        _start(name, _orders[name])
+    except (ServiceError, OSError) as error:
+        return f"{name} had gone and cannot be started again: {error}"
+    return f"{name} had gone and was started again"
 
 
 def _made(data_dir: Path) -> Path:
@@ -139,6 +178,7 @@ def _spawn(name: str, argv: list[str], env: Mapping[str, str]) -> Service:
 
 def _forget() -> None:
     """In a forked worker: the services are the master's, to stop and to hold."""
+    _orders.clear()
     while _services:
         _services.popitem()[1].let_go()
 

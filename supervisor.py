@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -149,10 +151,12 @@ def _say(text: str) -> None:
 
 
 def _tell(text: str) -> None:
-    """Tell whoever reads the server's log, which may be gone too."""
+    """Tell whoever reads the server's log, which may be gone too. As logs.py would, which is not for this process."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    record = {"time": time, "level": "warning", "logger": "supervisor", "message": text, "pid": os.getpid()}
+    line = f"{time} {os.getpid()} WARNING supervisor: {text!r}"
     with contextlib.suppress(OSError):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        os.write(2, (json.dumps(record) if os.environ.get("LOG_FORMAT") == "json" else line).encode() + b"\n")
 
 
 def main(name: str, data_dir: str, *argv: str) -> int:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 # A server in short: it starts the broker and one more service, says so, and waits for its end.
 SERVER = """
-import os, sys
+import os, select, sys
 from pathlib import Path
 import services
 
@@ -32,7 +32,8 @@ data_dir = Path(sys.argv[1])
 print(services.start_broker(data_dir), flush=True)
 services.start("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], data_dir)
 print(services._services["broker"].pid, services._services["sleeper"].pid, flush=True)
-sys.stdin.readline()
+while not select.select([0], [], [], 0.1)[0]:
+    services.mend()
 services.stop()
 """
 GEVENT = "import gevent.monkey; gevent.monkey.patch_all()\n"
@@ -197,7 +198,7 @@ def test_nothing_outlives_the_server(server: StandIn, number: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
 def test_nothing_outlives_the_supervisor(server: StandIn, number: int) -> None:
     os.kill(server.supervisors[0], number)
-    until(lambda: not alive(server.broker) and is_free(server.data_dir / "broker.lock"))
+    until(lambda: not alive(server.broker))
     assert alive(server.supervisors[1])
 
 
@@ -337,3 +338,21 @@ def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Monk
     broker.log_path(tmp_path).write_bytes(b"x" * (broker.LOG_MAX_BYTES + 1))
     broker.command(tmp_path, tmp_path / "broker.sock")
     assert not broker.log_path(tmp_path).exists()
+
+
+@pytest.mark.parametrize("server", [GEVENT], indirect=True)
+def test_a_killed_supervisor_is_started_again_by_its_server(server: StandIn) -> None:
+    """`mend` is what the master calls every second."""
+    os.kill(server.supervisors[0], signal.SIGKILL)
+    until(lambda: answers(server.url) and broker_pid(server.url) != server.broker)
+    assert alive(server.supervisors[1])
+    assert not Path(f"/proc/{server.supervisors[0]}").exists(), "its body lies about"
+
+
+def test_what_runs_is_left_alone_and_what_was_stopped_too(url: str, tmp_path: Path) -> None:
+    pid = broker_pid(url)
+    assert services.mend() == []
+    assert broker_pid(url) == pid
+    services.stop()
+    assert services.mend() == []
+    assert not services._services
