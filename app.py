@@ -8,14 +8,31 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import gevent
 import msgspec
 from flask import Blueprint, Flask, Response
 from flask.json.provider import JSONProvider
 from gevent.threadpool import ThreadPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import logs
+from agents import endings
 from agents.dispatch import Dispatcher
-from blueprints import assets, commands, errors, guards, health, messages, pages, sessions, streams, threads, webhook
+from blueprints import (
+    access,
+    assets,
+    commands,
+    errors,
+    guards,
+    health,
+    messages,
+    metrics,
+    pages,
+    sessions,
+    streams,
+    threads,
+    webhook,
+)
 from chat import accounts, log
 from chat.pruner import Pruner
 from chat.store import Committed, Store
@@ -23,6 +40,7 @@ from config import Config
 from realtime.bus import Bus
 from realtime.census import Census
 from realtime.hub import Hub
+from realtime.metrics import watch_loop
 
 DOORS = (
     (pages.bp, guards.signed_in_or_sent_to_login),
@@ -33,6 +51,7 @@ DOORS = (
     (webhook.bp, guards.everyone),  # asks for the agent's own credentials
     (assets.bp, guards.everyone),
     (health.bp, guards.everyone),
+    (metrics.bp, guards.everyone),  # asks for its own token, or who it is
 )
 
 BODY = 256 * 1024  # bytes; the webhook has a limit of its own
@@ -66,7 +85,7 @@ HEADERS = {
 
 def create_app(settings: Config | None = None) -> Flask:
     """Put the application together. Nothing runs in the background until `serve`."""
-    settings = settings or Config.from_env()
+    settings = settings or Config.or_exit()
     app = Flask(__name__, static_folder=None)
     configure(app, settings)
     store = Store(settings.database_url, pool=settings.DATABASE_POOL)
@@ -80,6 +99,7 @@ def create_app(settings: Config | None = None) -> Flask:
         "assets_version": assets.version_of(assets.FOLDER),
         "refusals": count(1),
     }
+    access.register(app)
     guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
     errors.register(app)
     app.cli.add_command(commands.people)
@@ -95,10 +115,12 @@ def create_app(settings: Config | None = None) -> Flask:
 
 def serve() -> Flask:
     """The application as a worker runs it: with its hub, its dispatcher and its pruner."""
+    logs.watch_greenlets()
     app = create_app()
     app.extensions["hub"].start()
     app.extensions["dispatcher"].start()
     app.extensions["pruner"].start()
+    gevent.spawn(watch_loop, lambda: app.extensions["store"].in_use)
     return app
 
 
@@ -153,6 +175,7 @@ def tell(hub: Hub, dispatcher: Dispatcher, committed: Committed) -> None:
         hub.bus.ring(name, epoch, event)
         if event.kind == "run":
             dispatcher.wake()
+            endings.note(event)
 
 
 def open_door(app: Flask, bp: Blueprint, guard: object) -> None:

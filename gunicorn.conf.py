@@ -7,18 +7,23 @@ import gevent.monkey
 
 gevent.monkey.patch_all()  # before anything imports sockets or a database driver
 
-import logging
 import os
 import resource
+import socket
 import subprocess
 import sys
 
 import gevent
+from gunicorn import glogging
 
+import logs
 import services
-from config import Config
+from config import Config, ConfigError
+from realtime import metrics_files
 
-settings = Config.from_env()
+settings = Config.or_exit()
+metrics_folder = settings.data_dir / "metrics"
+logs.set_up(settings.LOG_FORMAT)
 
 wsgi_app = "app:serve()"
 bind = f"{settings.HOST}:{settings.PORT}"
@@ -32,18 +37,45 @@ keepalive = 2  # seconds; a stopping worker waits for idle connections too
 control_socket_disable = True  # one path per user: a second server would take it over
 preload_app = False  # a database driver imported before the patch blocks the loop
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-for chatty in ("httpx2", "httpcore2", "alembic"):
-    logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 # A stream is an open file, and the usual soft limit of 1,024 would be met before the cap of streams.
 most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
 
 
+class Logger(glogging.Logger):
+    """Gunicorn's own log, in our form, and without what a stranger's request says."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        for handler in list(self.error_log.handlers):
+            handler.setFormatter(logs.formatter(settings.LOG_FORMAT))
+            if cfg.errorlog == "-":
+                self.error_log.removeHandler(handler)
+        self.error_log.propagate = cfg.errorlog == "-"
+
+    def warning(self, msg, *args, **kwargs):
+        if msg.startswith("Invalid request from "):  # and then it quotes: a token in a header is a token in the log
+            msg = ": ".join(msg.split(": ")[:2])
+        super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg, *args, **kwargs):
+        super().exception(msg, *(str(arg).partition("?")[0] for arg in args), **kwargs)
+
+
+logger_class = Logger
+
+
 def on_starting(server):
     """Start the broker, bring the database to its newest, start the demo agent."""
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.secret_key()
+        refuse_used_ports(server)
+        metrics_files.begin(metrics_folder)
+    except ConfigError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"DATA_DIR must be a folder that can be written, not {settings.DATA_DIR!r} ({error.strerror})")
     if not settings.REDIS_URL:
         os.environ["REDIS_URL"] = services.start_broker(settings.data_dir)
     if settings.DEMO:
@@ -57,12 +89,48 @@ def on_starting(server):
         services.start("demo", [sys.executable, "-m", "agents.demo"], settings.data_dir)
 
 
-def free_port():
-    import socket
+def refuse_used_ports(server):
+    """Before anything is started or announced: gunicorn itself looks last, five times. Raises ConfigError."""
+    if server.LISTENERS or "GUNICORN_FD" in os.environ or "LISTEN_FDS" in os.environ:
+        return  # the sockets are handed on
+    for host, port in (address for address in server.cfg.address if isinstance(address, tuple)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; set HOST and PORT") from None
 
+
+def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def when_ready(server):
+    """Look after the services in every round of the master, of a second at most.
+
+    No hook of gunicorn's is called that often, and of a supervisor's death gevent tells nobody.
+    """
+    look_after_workers = server.murder_workers
+
+    def look_after_all():
+        look_after_workers()
+        for line in services.mend():
+            server.log.warning("%s", line)
+
+    server.murder_workers = look_after_all
+
+
+def pre_fork(server, worker):
+    taken = {each.place for each in server.WORKERS.values()}
+    worker.place = metrics_files.take_place(metrics_folder, taken)
+
+
+def child_exit(server, worker):
+    metrics_files.leave_place(metrics_folder, worker.place)
 
 
 def post_worker_init(worker):
@@ -74,6 +142,13 @@ def drain(worker):
     while worker.alive:
         gevent.sleep(0.1)
     worker.wsgi.extensions["hub"].drain(max(0, settings.DRAIN_SECONDS - 1))  # the last second is for writing
+
+
+def worker_int(worker):
+    """Leave once: Ctrl-C is told to a worker twice, by the terminal and by the master, and the second exit prints."""
+    if getattr(worker, "is_leaving", False):
+        raise gevent.GreenletExit
+    worker.is_leaving = True
 
 
 def on_exit(server):

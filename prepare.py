@@ -6,6 +6,7 @@ A process of its own: a database driver that the master had imported would block
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -17,6 +18,7 @@ from sqlalchemy import NullPool, create_engine, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
+import logs
 from chat import accounts, agents
 from chat.models import Agent, ApiKey, User
 from chat.sqlite import make_ready
@@ -29,15 +31,21 @@ TENANT, USER, AGENT = "demo", "demo@example.com", "echo"
 
 
 def main() -> None:
-    settings = Config.from_env()
+    settings = Config.or_exit()
+    logs.set_up(settings.LOG_FORMAT)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(settings.database_url)
     if settings.DEMO:
-        demo = make_demo(settings)
-        print(
-            f"\n  Backchannel   {demo['url']}\n  sign in as    {demo['user']}\n  password      {demo['password']}\n",
-            flush=True,
-        )
+        welcome(make_demo(settings), settings)
+
+
+def welcome(demo: dict[str, str], settings: Config) -> None:
+    """Tell the person at the terminal how to sign in; a log for machines is kept, so no password is told there."""
+    if settings.LOG_FORMAT == "json":
+        logging.info("the demo's account is in %s", settings.data_dir / "demo.json")
+    else:
+        told = f"  Backchannel   {demo['url']}\n  sign in as    {demo['user']}\n  password      {demo['password']}"
+        print(f"\n{told}\n", flush=True)
 
 
 def migrate(url: str) -> None:

@@ -20,6 +20,7 @@ import gevent
 import httpx2 as httpx
 from gevent.pywsgi import WSGIServer
 
+import logs
 from chat.signatures import sign, verify
 from config import Config
 
@@ -108,8 +109,9 @@ def reply(text: str) -> str:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING)
-    settings = Config.from_env()
+    settings = Config.or_exit()
+    logs.set_up(settings.LOG_FORMAT)
+    logs.watch_greenlets()
     host, _, port = os.environ["DEMO_AGENT"].partition(":")
     demo = json.loads((settings.data_dir / "demo.json").read_text())
     WSGIServer((host, int(port)), DemoAgent(demo), log=None).serve_forever()

@@ -14,6 +14,7 @@ import msgspec
 from gevent.event import Event as Flag
 from gevent.pool import Pool
 
+import logs
 from agents import outbox
 from agents.address import AddressRefused, resolve
 from agents.outbox import Question
@@ -21,6 +22,7 @@ from chat.signatures import sign
 from chat.store import Store, StoreAway
 from chat.tokens import webhook_secret
 from config import Config
+from realtime import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,11 @@ AT_ONCE = 64  # questions on their way
 
 
 class NotAccepted(Exception):
-    """The agent did not take the question; the message is for the person who waits."""
+    """The agent did not take the question; the message is for the person who waits, `outcome` for who counts."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 class Dispatcher:
@@ -77,21 +83,27 @@ class Dispatcher:
 
     def _put(self, question: Question) -> None:
         """Put one question and note what came of it. If it cannot be noted, the lease runs out and it is put again."""
+        logs.begin()
+        logs.about(run=question.run_id, thread=question.thread_id, agent=question.agent_id)
+        logs.note(attempt=question.attempt)
         try:
             self._note(question, self._try(question))
         except StoreAway as error:
-            logger.warning("run %s: cannot note what came of it: %s", question.run_id, error)
+            logger.warning("cannot note what came of it: %s", error)
 
     def _try(self, question: Question) -> str | None:
         """Why the agent did not accept; None if it did."""
         try:
             self._caller.call(question)
         except NotAccepted as reason:
-            logger.warning("run %s: %s", question.run_id, reason)
+            logger.warning("%s", reason)
+            metrics.DISPATCHES.labels(reason.outcome).inc()
             return str(reason)
         except Exception:  # whatever it was, the person who waits must be told
-            logger.exception("run %s", question.run_id)
+            logger.exception("the agent could not be asked")
+            metrics.DISPATCHES.labels("broken").inc()
             return "The agent could not be asked."
+        metrics.DISPATCHES.labels("accepted").inc()
         return None
 
     def _note(self, question: Question, error: str | None) -> None:
@@ -122,13 +134,13 @@ class Caller:
             with gevent.Timeout(self.longest), self._post(question, sent) as response:
                 status = response.status_code
         except AddressRefused as error:
-            raise NotAccepted(f"The agent was not asked: {error}.") from error
+            raise NotAccepted("forbidden", f"The agent was not asked: {error}.") from error
         except (httpx.HTTPError, OSError, gevent.Timeout) as error:
             if isinstance(error, httpx.ReadTimeout | gevent.Timeout) and sent.is_set():
                 return  # it has the whole question and takes its time
-            raise NotAccepted("The agent could not be reached.") from error
+            raise NotAccepted("unreachable", "The agent could not be reached.") from error
         if not 200 <= status < 300:
-            raise NotAccepted(f"The agent refused the question (HTTP {status}).")
+            raise NotAccepted("refused", f"The agent refused the question (HTTP {status}).")
 
     def _post(self, question: Question, sent: Flag) -> AbstractContextManager[httpx.Response]:
         address = resolve(question.url, self._allow)

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from chat import log, messages, runs
@@ -32,6 +32,8 @@ class Question:
     run_id: str
     lease: str
     agent_id: str
+    thread_id: str
+    attempt: int
     url: str
     body: dict[str, Any]
 
@@ -39,6 +41,11 @@ class Question:
 def is_due(session: Session) -> bool:
     """Is there a question to put now?"""
     return session.scalar(due(select(Dispatch.run_id))) is not None
+
+
+def waiting(session: Session) -> int:
+    """How many questions no agent has accepted yet."""
+    return session.scalar(select(func.count()).where(Dispatch.accepted_at.is_(None))) or 0
 
 
 def claim(session: Session, attempt_seconds: float) -> Question | None:
@@ -82,7 +89,7 @@ def question(session: Session, run: Run, lease: str) -> Question:
         "message": message_json(message),
         "history": history(session, message),
     }
-    return Question(run.id, lease, agent.id, agent.url, body)
+    return Question(run.id, lease, agent.id, run.thread_id, run.attempts, agent.url, body)
 
 
 def history(session: Session, message: Message) -> list[dict[str, Any]]:

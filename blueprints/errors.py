@@ -8,6 +8,7 @@ from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
+import logs
 from chat.errors import ChatError
 from chat.store import StoreAway
 
@@ -43,6 +44,7 @@ def of_http(error: HTTPException) -> ResponseReturnValue:
 
 
 def answer(status: int, code: str, message: str, field: str | None = None) -> ResponseReturnValue:
+    logs.note(why=code)
     if wants_page():
         title = TITLES.get(status, "That did not work")
         return render_template("error.html", status=status, title=title, message=message), status

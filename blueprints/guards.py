@@ -6,6 +6,7 @@ from flask import redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user
 
+import logs
 from blueprints.parts import hub, store
 from chat import accounts
 from chat.accounts import Viewer
@@ -45,14 +46,19 @@ class SignedIn(UserMixin):
 @login_manager.user_loader
 def load_by_session(token: str) -> SignedIn | None:
     found = store().peek(lambda s: accounts.viewer_by_session(s, token))
-    return found and SignedIn(found, token)
+    return SignedIn(known(found), token) if found else None
 
 
 @login_manager.request_loader
 def load_by_key(_request: object) -> SignedIn | None:
     token = bearer_token()
     found = token and store().peek(lambda s: accounts.viewer_by_key(s, token))
-    return SignedIn(found) if found else None
+    return SignedIn(known(found)) if found else None
+
+
+def known(viewer: Viewer) -> Viewer:
+    logs.about(tenant=viewer.user.tenant_id)
+    return viewer
 
 
 def bearer_token() -> str | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hmac
+import logging
+
 import msgspec
 from flask import Blueprint, jsonify, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 
 from blueprints.guards import SignedIn, Unauthorized, viewer
-from blueprints.parts import hub, passwords, settings, store
+from blueprints.parts import hub, passwords, secret_key, settings, store
 from blueprints.requests import json_body
 from chat import accounts
 from chat.accounts import Viewer
 from chat.errors import ChatError
 
 bp = Blueprint("sessions", __name__)
+logger = logging.getLogger(__name__)
 
 WRONG = "This name and password do not fit together."
 
@@ -74,14 +78,22 @@ def sign_in(name: str, password: str) -> None:
     """Open a session. Raises WrongPassword."""
     password_hash = store().peek(lambda s: accounts.password_hash_of(s, name))
     if not passwords().apply(accounts.password_fits, (password_hash, password)):
-        raise WrongPassword("wrong_password", WRONG.rstrip("."))
+        raise wrong_password(name)
     days = settings().SESSION_DAYS
     token = store().write(lambda s: accounts.sign_in(s, name, days))
     found = store().peek(lambda s: accounts.viewer_by_session(s, token))
     if found is None:  # deactivated between the two looks
-        raise WrongPassword("wrong_password", WRONG.rstrip("."))
+        raise wrong_password(name)
     session.permanent = True  # it lasts SESSION_DAYS, also when the browser is closed meanwhile
     login_user(SignedIn(found, token))
+
+
+def wrong_password(name: str) -> WrongPassword:
+    """Log who failed as a mark that is the same for the same name: people type passwords where names belong."""
+    mark = hmac.digest(secret_key().encode(), name.strip().lower().encode(errors="replace"), "sha256").hex()[:12]
+    facts = {"name_mark": mark, "address": request.remote_addr}
+    logger.warning("refused to sign in %s from %s", mark, request.remote_addr, extra={"facts": facts})
+    return WrongPassword("wrong_password", WRONG.rstrip("."))
 
 
 def sign_out(who: Viewer) -> None:

@@ -12,10 +12,12 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
+import logs
 from blueprints.guards import bearer_token
 from blueprints.parts import refusals, secret_key, settings, store
 from blueprints.requests import whole_body
 from chat import agents, deliveries, signatures
+from chat.answers import Answer
 from chat.errors import ChatError
 from chat.models import Agent
 from chat.tokens import webhook_secret
@@ -59,10 +61,15 @@ def chat_response() -> ResponseReturnValue:
         refuse()  # without reading on: a body is work, and this one comes from nobody
     body = read_body()
     agent = bearer or agent_by_signature(body) or refuse()
+    logs.about(agent=agent.id, tenant=agent.tenant_id)
     said = TooLarge() if body is None else deliveries.read(body)
     size = (request.content_length or 0) if body is None else len(body)
     key = request.headers.get("webhook-id") or request.headers.get("Idempotency-Key")
+    if isinstance(said, Answer):
+        logs.about(thread=said.thread_id)
     receipt = store().write(lambda s: deliveries.receive(s, agent, said, key, size))
+    if "error" in receipt.body:
+        logs.note(why=receipt.body["error"]["code"])
     return jsonify(receipt.body), receipt.status, {"Idempotent-Replay": "true"} if receipt.replayed else {}
 
 

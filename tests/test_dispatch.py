@@ -15,6 +15,7 @@ from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 from standardwebhooks.webhooks import Webhook
 
+import logs
 from agents import dispatch as dispatch_module
 from agents.dispatch import Dispatcher
 from chat.models import Agent, Dispatch
@@ -239,10 +240,12 @@ def test_whatever_goes_wrong_in_asking_is_told_to_the_person_and_not_tried_for_e
     store: Store, agent: Agents, asked: Callable[..., str], caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     """A URL that the HTTP client refuses can stand in the table: put there by hand, or before it was checked."""
+    caplog.handler.setFormatter(logs.formatter("text"))
     run = ended(store, asked(f"http://{agent.address}/{path}"))
     assert (run["status"], run["error"], run["attempts"]) == ("error", "The agent could not be asked.", 3)
     assert agent.attempts == []
-    assert f"run {run['id']}" in caplog.text
+    assert all(f"{name}={run[key]}" in caplog.text for name, key in (("run", "id"), ("thread", "thread_id")))
+    assert all(f"attempt={number}" in caplog.text for number in (1, 2, 3))
 
 
 def test_a_body_without_end_is_not_read(store: Store, agent: Agents, asked: Callable[..., str]) -> None:
