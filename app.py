@@ -103,7 +103,7 @@ def create_app(settings: Config | None = None) -> Flask:
     guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
     errors.register(app)
     app.cli.add_command(commands.people)
-    app.cli.add_command(commands.logs)
+    app.cli.add_command(commands.histories)
     for bp, guard in DOORS:
         open_door(app, bp, guard)
     app.after_request(add_headers)

@@ -130,7 +130,7 @@ def as_text(_logger: WrappedLogger, _name: str, record: EventDict) -> str:
     told = ("time", "level", "logger", "message", "pid", "facts")  # the message says the facts already
     time, level, name, said, pid, _ = (record.pop(key) for key in told)
     traced = record.pop("traceback", "")
-    ids = " ".join(f"{key}={value}" for key, value in record.items())
+    ids = " ".join(f"{key}={value}" for key, value in sorted(record.items()))
     line = escaped(f"{time} {pid} {level.upper()} {name}: {said}{ids and f' [{ids}]'}")
     return "\n    ".join([line, *map(escaped, traced.splitlines())])
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 import logs
 from chat.errors import ChatError
 from chat.store import StoreAway
-
-logger = logging.getLogger(__name__)
 
 PAGES = ("pages.home", "pages.chat", "sessions.login_form", "sessions.login", "sessions.logout", "assets.file")
 TITLES = {403: "Not from here", 404: "There is nothing here", 503: "Back in a moment"}
@@ -22,6 +19,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(ChatError, of_chat)
     app.register_error_handler(StoreAway, of_store)
     app.register_error_handler(HTTPException, of_http)
+    app.register_error_handler(ParseException, of_framing)
 
 
 def of_chat(error: ChatError) -> ResponseReturnValue:
@@ -29,10 +27,15 @@ def of_chat(error: ChatError) -> ResponseReturnValue:
 
 
 def of_store(error: StoreAway) -> ResponseReturnValue:
-    logger.warning("%s refused, the store is away: %s", request.method, error)
     response = make_response(answer(503, "unavailable", "The store is away. Nothing was changed; try again."))
+    logs.note(store=str(error).partition("\n")[0])
     response.headers["Retry-After"] = "1"
     return response
+
+
+def of_framing(_error: ParseException) -> ResponseReturnValue:
+    """Gunicorn reads the body while we do, so that a chunk that is none is met in the middle of a view."""
+    return answer(400, "bad_request", "The body is not framed as HTTP says.")
 
 
 def of_http(error: HTTPException) -> ResponseReturnValue:

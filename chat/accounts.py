@@ -14,6 +14,7 @@ from chat import log
 from chat.errors import Conflict, Invalid, NotFound
 from chat.ids import now_ms
 from chat.models import ApiKey, Participant, SignIn, Tenant, User
+from chat.text import check_name
 from chat.tokens import hash_token, new_token
 
 hasher = PasswordHasher()
@@ -45,7 +46,8 @@ class Viewer:
 
 
 def add_tenant(session: Session, name: str) -> Tenant:
-    """Make a tenant, or return the one of that name."""
+    """Make a tenant, or return the one of that name. Raises Invalid for a name that is none."""
+    name = check_name(name, "a tenant")
     tenant = session.scalar(select(Tenant).where(Tenant.name == name)) or Tenant(name=name)
     session.add(tenant)
     session.flush()
@@ -54,7 +56,7 @@ def add_tenant(session: Session, name: str) -> Tenant:
 
 def add_user(session: Session, tenant: Tenant, name: str, password_hash: str, role: str = "member") -> User:
     """Make a user and their participant. Raises Conflict if the name is taken, Invalid for an unknown role."""
-    name = name.strip().lower()
+    name = check_name(name, "a user").lower()
     if role not in ROLES:
         raise Invalid("role", f"the role must be one of {', '.join(ROLES)}", "role")
     if session.scalar(select(User.id).where(User.name == name)):
@@ -78,8 +80,20 @@ def find_user(session: Session, name: str) -> User:
 def add_key(session: Session, user: User, name: str) -> str:
     """Make an API key and return its token, which is told this once and kept only as a hash."""
     token = new_token("key")
-    session.add(ApiKey(user_id=user.id, name=name, token_hash=hash_token(token)))
+    session.add(ApiKey(user_id=user.id, name=check_name(name, "a key"), token_hash=hash_token(token)))
     return token
+
+
+def keys_of(session: Session, user: User) -> list[ApiKey]:
+    """A user's API keys, oldest first, revoked ones too."""
+    return list(session.scalars(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.id)))
+
+
+def revoke_key(session: Session, key_id: str) -> None:
+    """Let nobody in by this key any more; open streams end within seconds. Raises NotFound."""
+    revoke = update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+    if not session.execute(revoke.values(revoked_at=now_ms()).returning(ApiKey.id)).all():
+        raise NotFound("unknown_key", f"there is no key {key_id} that could be revoked")
 
 
 def password_hash_of(session: Session, name: str) -> str:

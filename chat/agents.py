@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
-from chat.errors import Conflict, Invalid
+from chat.errors import Conflict, Invalid, NotFound
 from chat.models import Agent, Tenant, Thread
+from chat.text import check_name
 from chat.tokens import hash_token, new_token
 
 BY_TOKEN = select(Agent).where(Agent.token_hash == bindparam("hash"))
@@ -15,6 +16,7 @@ FEW = 8  # agents whose secrets an unnamed caller's signature is tried against; 
 
 def add_agent(session: Session, tenant: Tenant, name: str, url: str) -> tuple[Agent, str]:
     """Make an agent; return it and its bearer token, which is told this once. Raises Conflict if the name is taken."""
+    name = check_name(name, "an agent")
     if not url.startswith(("http://", "https://")):
         raise Invalid("url", "an agent's URL must begin with http:// or https://", "url")
     if session.scalar(select(Agent.id).where(Agent.tenant_id == tenant.id, Agent.name == name)):
@@ -24,6 +26,30 @@ def add_agent(session: Session, tenant: Tenant, name: str, url: str) -> tuple[Ag
     session.add(agent)
     session.flush()
     return agent, token
+
+
+def rotate_token(session: Session, agent: Agent) -> str:
+    """Give the agent a new bearer token, told this once; the old one opens nothing from the commit on."""
+    token = new_token("agent")
+    agent.token_hash = hash_token(token)
+    return token
+
+
+def remove_agent(session: Session, agent: Agent) -> None:
+    """Remove an agent that nobody has a thread with. Raises Conflict: what was said to it goes by its owners' hands."""
+    threads = session.scalar(select(func.count()).where(Thread.agent_id == agent.id))
+    if threads:
+        raise Conflict("has_threads", f"there are threads with {agent.name} ({threads}); rotate-agent shuts it out")
+    session.delete(agent)
+
+
+def agent_of(session: Session, tenant_name: str, name: str) -> Agent:
+    """Find an agent by its tenant's name and its own. Raises NotFound."""
+    query = select(Agent).join(Tenant, Tenant.id == Agent.tenant_id)
+    agent = session.scalar(query.where(Tenant.name == tenant_name.strip(), Agent.name == name.strip()))
+    if agent is None:
+        raise NotFound("unknown_agent", f"there is no agent {name} of {tenant_name}")
+    return agent
 
 
 def agents_of(session: Session, tenant_id: str) -> list[Agent]:

@@ -11,6 +11,7 @@ from chat.errors import Invalid
 
 PERSON_TEXT = 32_000  # characters
 AGENT_TEXT = 256 * 1024  # bytes of UTF-8
+NAME = 255  # characters
 JSON_DEPTH = 32
 
 T = TypeVar("T")
@@ -75,6 +76,14 @@ def find_nul(value: Any, field: str) -> None:
     keys = list(value) if isinstance(value, dict) else []
     for child in [*keys, *children(value)]:
         find_nul(child, field)
+
+
+def check_name(text: str, whose: str) -> str:
+    """A name without the blanks around it. Raises Invalid if nothing is left, or what nobody could type again."""
+    name = text.strip()
+    if not (0 < len(name) <= NAME and name.isprintable()):
+        raise Invalid("name", f"the name of {whose} must be 1 to {NAME} printable characters", "name")
+    return name
 
 
 def check_length(text: str, limit: int, field: str, unit: str = "characters") -> str:

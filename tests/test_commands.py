@@ -1,12 +1,21 @@
 """What an operator does at a terminal: each command does what it says, and a refusal is one line."""
 
+from collections.abc import Iterator
+
 import pytest
 from click.testing import Result
 
 from chat import accounts, agents
 from chat.models import Agent, ApiKey, Tenant, User
 from tests.acts import open_thread
+from tests.kept_logging import kept_logging
 from tests.site import PASSWORD, Site
+
+
+@pytest.fixture(autouse=True)
+def _logging_kept() -> Iterator[None]:
+    with kept_logging():
+        yield
 
 
 def command(site: Site, *words: str) -> Result:
@@ -117,3 +126,60 @@ def test_an_agents_name_is_its_own_in_its_tenant_alone(site: Site) -> None:
     taken = command(site, "add-agent", "echo", "https://a.test", "--tenant", "Acme")
     assert refusal(taken) == "There is an agent echo already."
     lines(command(site, "add-agent", "echo", "https://a.test", "--tenant", "New"))
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t", "a\nb", "x" * 256, "\x1b[31m"])
+def test_a_name_that_nobody_could_type_again_is_refused(site: Site, name: str) -> None:
+    for result in (
+        add_user(site, name),
+        command(site, "add-user", "dora@example.com", "--tenant", name, "--password", PASSWORD),
+        command(site, "add-agent", name, "https://a.test", "--tenant", "Acme"),
+        command(site, "add-key", "bob@example.com", "--label", name),
+    ):
+        assert "must be 1 to 255 printable characters" in refusal(result)
+    counts = site.store.read(lambda s: [s.query(each).count() for each in (Tenant, User, Agent)])
+    assert counts == [2, 4, 2]
+
+
+def test_the_list_shows_everybody_by_tenant(site: Site) -> None:
+    lines(command(site, "disable-user", "bob@example.com"))
+    assert lines(command(site, "list")) == [
+        "Acme  agent  echo  http://192.0.2.1/",
+        "Acme  user   alice@example.com  member",
+        "Acme  user   bob@example.com  disabled",
+        "Acme  user   olga@example.com  operator",
+        "Evil Corp  agent  echo  http://192.0.2.2/",
+        "Evil Corp  user   charlie@example.com  member",
+    ]
+
+
+def test_a_key_that_is_revoked_opens_nothing_any_more(site: Site) -> None:
+    lines(command(site, "add-key", "bob@example.com", "--label", "for a script"))
+    first, second = lines(command(site, "list-keys", "bob@example.com"))
+    assert first.endswith("  test")
+    assert second.endswith("  for a script")
+    key_id = first.split()[0]
+    assert lines(command(site, "revoke-key", key_id)) == [f"{key_id} opens nothing any more."]
+    assert site.call("bob", "GET", "/session").status_code == 401
+    assert site.call("alice", "GET", "/session").status_code == 200
+    assert lines(command(site, "list-keys", "bob@example.com"))[0] == f"{first}  (revoked)"
+    assert refusal(command(site, "revoke-key", key_id)) == f"There is no key {key_id} that could be revoked."
+
+
+def test_an_agents_old_token_ends_with_the_new_one(site: Site) -> None:
+    [line] = lines(command(site, "rotate-agent", "echo", "--tenant", "Acme"))
+    assert line.split()[0] == "agent_token"
+    found = site.store.read(lambda s: agents.agent_by_token(s, line.split()[1]))
+    assert found is not None
+    assert found.id == site.people.agent.id
+    assert site.store.read(lambda s: agents.agent_by_token(s, site.people.agent_token)) is None
+    assert site.store.read(lambda s: agents.agent_by_token(s, site.people.evil_agent_token)) is not None
+
+
+def test_an_agent_goes_only_if_nothing_was_said_to_it(site: Site) -> None:
+    open_thread(site.store, site.people.alice)
+    said = refusal(command(site, "remove-agent", "echo", "--tenant", "Acme"))
+    assert said == "There are threads with echo (1); rotate-agent shuts it out."
+    assert lines(command(site, "remove-agent", "echo", "--tenant", "Evil Corp")) == ["echo is removed."]
+    assert site.store.read(lambda s: s.query(Agent.id).scalar()) == site.people.agent.id
+    assert refusal(command(site, "remove-agent", "echo", "--tenant", "New")) == "There is no agent echo of New."

@@ -33,6 +33,7 @@ DOORS: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/webhook/chat-response"): (401, 401, 401, 401, 401),
     ("GET", "/health/live"): (200, 200, 200, 200, 200),
     ("GET", "/health/ready"): (200, 200, 200, 200, 200),
+    ("GET", "/metrics"): (200, 200, 200, 200, 200),  # to this machine; tests/test_metrics.py knocks from elsewhere
 }
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/threads"): {"agent": "echo"},
@@ -41,7 +42,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/webhook/chat-response"): {"thread_id": "t", "run_id": "r", "message": {"text": "x"}},
 }
 PAGES = {"/", "/chat/<thread_id>"}  # these send a person to /login; all else refuses in JSON
-OPEN = {"/static/<version>/<path:filename>", "/login", "/logout", "/health/live", "/health/ready"}
+OPEN = {"/static/<version>/<path:filename>", "/login", "/logout", "/health/live", "/health/ready", "/metrics"}
 
 
 def rules(site: Site) -> set[tuple[str, str]]:

@@ -14,7 +14,7 @@ import pytest
 
 import logs
 from chat.ids import new_id
-from tests.until import until
+from tests.kept_logging import kept_logging
 
 # CWE-117: what forges a line, moves the cursor, turns the reading direction, or cannot be written at all.
 INJECTIONS = [
@@ -125,13 +125,10 @@ def test_each_greenlet_has_ids_of_its_own() -> None:
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The read end of a pipe that takes what is logged."""
-    kept = logging.root.handlers[:], logging.root.level, logging.raiseExceptions
     ours, theirs = os.pipe()
     monkeypatch.setattr(logs, "STDERR", theirs)
-    yield ours
-    logging.root.handlers[:], logging.root.level, logging.raiseExceptions = kept
-    logging.captureWarnings(False)
-    sys.excepthook = sys.__excepthook__
+    with kept_logging():
+        yield ours
     for end in (ours, theirs):
         os.close(end)
 
@@ -158,8 +155,10 @@ def test_what_a_greenlet_dies_of_is_a_record_too(written: int, monkeypatch: pyte
 
 def test_a_record_that_cannot_be_written_stops_nobody(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logs.set_up("text")
-    monkeypatch.setattr(logs, "STDERR", 10**6)
-    logging.warning("said to nobody")
+    with monkeypatch.context() as patch:
+        patch.setattr(logs, "STDERR", 10**6)
+        logging.warning("said to nobody")
     logging.warning("wrong %d", "argument")
-    monkeypatch.undo()
-    assert until(lambda: True)
+    logging.warning("heard again")
+    [line] = os.read(written, 1 << 20).splitlines()
+    assert line.endswith(b"heard again")
