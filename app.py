@@ -36,11 +36,12 @@ from blueprints import (
 from chat import accounts, log
 from chat.pruner import Pruner
 from chat.store import Committed, Store
+from chat.write_check import WriteCheck
 from config import Config
+from realtime import metrics as numbers
 from realtime.bus import Bus
 from realtime.census import Census
 from realtime.hub import Hub
-from realtime.metrics import watch_loop
 
 DOORS = (
     (pages.bp, guards.signed_in_or_sent_to_login),
@@ -98,6 +99,7 @@ def create_app(settings: Config | None = None) -> Flask:
         "passwords": ThreadPool(HASHERS),
         "assets_version": assets.version_of(assets.FOLDER),
         "refusals": count(1),
+        "write_check": WriteCheck(store),
     }
     access.register(app)
     guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
@@ -120,8 +122,19 @@ def serve() -> Flask:
     app.extensions["hub"].start()
     app.extensions["dispatcher"].start()
     app.extensions["pruner"].start()
-    gevent.spawn(watch_loop, lambda: app.extensions["store"].in_use)
+    gevent.spawn(numbers.watch_loop, looks(app.extensions["store"], app.extensions["hub"].bus))
     return app
+
+
+def looks(store: Store, bus: Bus) -> list[numbers.Look]:
+    """The numbers that others keep."""
+    return [
+        numbers.shows(numbers.STORE_IN_USE, lambda: store.in_use),
+        numbers.follows(numbers.HINTS_PUBLISHED, lambda: bus.published),
+        numbers.follows(numbers.HINTS_DROPPED, lambda: bus.dropped),
+        numbers.follows(numbers.BROKER_RECONNECTS, lambda: bus.reconnects),
+        numbers.follows(numbers.BROKER_PROBE_FAILURES, lambda: bus.probe_failures),
+    ]
 
 
 class Json(JSONProvider):

@@ -8,12 +8,18 @@ from flask import current_app
 from gevent.threadpool import ThreadPool
 
 from chat.store import Store
+from chat.write_check import WriteCheck
 from config import Config
 from realtime.hub import Hub
 
 
 def store() -> Store:
     return current_app.extensions["store"]  # type: ignore[no-any-return]
+
+
+def write_check() -> WriteCheck:
+    """Whether the store still takes writes."""
+    return current_app.extensions["write_check"]  # type: ignore[no-any-return]
 
 
 def hub() -> Hub:

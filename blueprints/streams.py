@@ -13,6 +13,7 @@ from blueprints.parts import hub, store
 from chat import threads
 from chat.accounts import Viewer
 from chat.store import StoreAway
+from realtime import metrics
 from realtime.cursor import Cursor
 from realtime.peer import watched
 from realtime.stream import Filter, Stream, bye
@@ -31,7 +32,7 @@ HEADERS = {
 def everything() -> Response:
     """All of the participant's log. `focus`, the threads that the page shows, narrows only what is not in the log."""
     who = viewer()
-    return respond(who, who.participant_id, who.grant, lambda event: True)
+    return respond(who, who.participant_id, who.grant, lambda event: True, "everything")
 
 
 @bp.get("/threads/<thread_id>/events")
@@ -40,7 +41,7 @@ def one_thread(thread_id: str) -> Response:
     who = viewer()
     thread = store().peek(lambda s: threads.fetch(s, who, thread_id))
     right = who.grant if thread.participant_id == who.participant_id else who.operators_grant
-    return respond(who, thread.participant_id, right, lambda event: event.thread_id == thread_id)
+    return respond(who, thread.participant_id, right, lambda event: event.thread_id == thread_id, "thread")
 
 
 @bp.errorhandler(StoreAway)
@@ -48,9 +49,11 @@ def store_away(_error: StoreAway) -> Response:
     return refuse("limit")
 
 
-def respond(who: Viewer, log: str, grant: str, shows: Filter) -> Response:
+def respond(who: Viewer, log: str, grant: str, shows: Filter, kind: str) -> Response:
     page = request.args.get("page", "")[:PAGE_NAME]
-    stream = Stream(hub(), log, grant, shown_cursor(), shows, conn=token_hex(8), owner=who.user.id, page=page)
+    stream = Stream(
+        hub(), log, grant, shown_cursor(), shows, conn=token_hex(8), owner=who.user.id, page=page, kind=kind
+    )
     if reason := hub().refuses(stream):
         return refuse(reason)
     return event_stream(serve(stream, request.environ.get("gunicorn.socket")))
@@ -58,6 +61,7 @@ def respond(who: Viewer, log: str, grant: str, shows: Filter) -> Response:
 
 def refuse(reason: str) -> Response:
     """What waiting heals is told by a `bye` when to come back: any error status ends an EventSource for good."""
+    metrics.STREAMS_REFUSED.labels(reason).inc()
     cursor = Cursor.parse(shown_cursor() or "")
     return event_stream([bye(reason, str(cursor) if cursor else None)])
 

@@ -10,6 +10,7 @@ import msgspec
 from gevent.event import Event as Flag
 
 from realtime.broker_url import links_to
+from realtime.clock import stamp
 from realtime.event import Event
 from realtime.listener import Listener
 from realtime.publisher import Publisher
@@ -27,6 +28,7 @@ class Ring(msgspec.Struct):
     kind: str
     thread_id: str
     data: msgspec.Raw
+    at: str = ""
 
 
 class Word(msgspec.Struct, omit_defaults=True):
@@ -67,7 +69,7 @@ class Bus:
 
     def ring(self, log: str, epoch: str, event: Event) -> None:
         """Tell every worker of a committed event. Never waits; drops the hint if too many are waiting."""
-        ring = Ring(epoch, event.seq, event.kind, event.thread_id, event.data)
+        ring = Ring(epoch, event.seq, event.kind, event.thread_id, event.data, stamp())
         self._publisher.say(self._channel(log), msgspec.json.encode(ring))
 
     def kick(self, grant: str) -> None:
@@ -136,7 +138,7 @@ class Bus:
             elif channel in self._confirmed:
                 ring = self._decode_ring(said)
                 log = channel[len(self._prefix) + len("sse:{") : -1]
-                self.on_ring(log, ring.epoch, Event(ring.seq, ring.kind, ring.thread_id, ring.data))
+                self.on_ring(log, ring.epoch, Event(ring.seq, ring.kind, ring.thread_id, ring.data, ring.at))
         except msgspec.MsgspecError:
             logger.warning("passed over a malformed hint on %s", channel)
 

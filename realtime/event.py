@@ -11,12 +11,16 @@ from realtime.frames import frame
 
 
 class Event(msgspec.Struct, eq=False):
-    """`data` is one line of JSON, encoded once where the event was made and never decoded on its way."""
+    """`data` is one line of JSON, encoded once where the event was made and never decoded on its way.
+
+    `at` is when it was committed (clock.py), if it was rung and nobody has measured how long that took.
+    """
 
     seq: int
     kind: str
     thread_id: str
     data: msgspec.Raw
+    at: str = ""
     _framed: bytes | None = None
 
     def framed(self, epoch: str) -> bytes:

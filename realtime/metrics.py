@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from realtime.metrics_files import FOLDER, PLACE
@@ -21,6 +29,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 TICK = 0.05  # seconds
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 if PLACE in os.environ:  # before the first of them is made
     values.ValueClass = values.MultiProcessValue(lambda: os.environ[PLACE])  # type: ignore[no-untyped-call]
 
@@ -45,11 +54,27 @@ OUTBOX_WAITING = gauge("outbox_waiting", "Questions that no agent has accepted y
 DISPATCHES = counter("dispatch_attempts", "Attempts to put a question to its agent", "outcome")
 RUNS_ENDED = counter("runs_ended", "Runs that ended, as committed", "status")
 
+STREAMS_OPEN = gauge("streams_open", "Open streams", "kind")
+STREAMS_OPENED = counter("streams_opened", "Streams that were taken", "kind")
+STREAMS_REFUSED = counter("streams_refused", "Streams that were told to come back later", "reason")
+STREAMS_CLOSED = counter("streams_closed", "Streams that ended", "reason")
+STREAMS_RESUMED = counter("streams_resumed", "Whether a stream could be continued where it was", "outcome", "cause")
+OVERFLOWS = counter("overflows", "Streams that fell so far behind that they had to be read from the store")
+COMMIT_TO_WRITE = histogram("commit_to_write_seconds", "From a commit to the first waiting stream of a worker")
+
+HINTS_PUBLISHED = counter("hints_published", "Hints that the broker took")
+HINTS_DROPPED = counter("hints_dropped", "Hints that it could not be given; the tick brings what they would have told")
+HINTS_LOST = counter("hints_lost", "Events that no hint had told of in time", "found_by")
+BROKER_RECONNECTS = counter("broker_reconnects", "Connections to the broker that were lost")
+BROKER_PROBE_FAILURES = counter("broker_probe_failures", "Connections to the broker that were dead without saying so")
+
 STORE_IN_USE = gauge("store_in_use", "Database connections inside a transaction")
 LOOP_LAG = histogram("event_loop_lag_seconds", "How late a timer of 50 ms fired: everything else waited as long")
 LOOP_LAG_MAX = gauge(
     "event_loop_lag_max_seconds", "The latest it ever fired in a living worker", over_workers="livemax"
 )
+
+Look = Callable[[], None]
 
 
 def exposition() -> bytes:
@@ -61,15 +86,34 @@ def exposition() -> bytes:
     return generate_latest(registry)
 
 
-def watch_loop(in_use: Callable[[], int]) -> None:
-    """Measure for ever how late the loop is, and look at the store on the way."""
+def shows(gauge: Gauge, number: Callable[[], float]) -> Look:
+    """Let the gauge show, at every look, what the number is then."""
+    return lambda: gauge.set(number())
+
+
+def follows(counter: Counter, number: Callable[[], int]) -> Look:
+    """Let the counter grow, at every look, by as much as the number has grown."""
+    seen = 0
+
+    def look() -> None:
+        nonlocal seen
+        seen, before = number(), seen
+        if seen > before:
+            counter.inc(seen - before)
+
+    return look
+
+
+def watch_loop(looks: Sequence[Look]) -> None:
+    """Measure for ever how late the loop is, and look at other numbers on the way."""
     worst = 0.0
     while True:
         due = time.monotonic() + TICK
         gevent.sleep(TICK)
         late = max(0.0, time.monotonic() - due)
         LOOP_LAG.observe(late)
-        STORE_IN_USE.set(in_use())
         if late > worst:
             worst = late
             LOOP_LAG_MAX.set(worst)
+        for look in looks:
+            look()

@@ -14,6 +14,7 @@ from realtime.cursor import Cursor
 from realtime.event import Event
 from realtime.frames import frame
 from realtime.tail import PAGE
+from realtime.visit import Visit
 
 if TYPE_CHECKING:
     from realtime.hub import Hub
@@ -53,6 +54,7 @@ class Stream:
         conn: str,
         owner: str = "",
         page: str = "",
+        kind: str = "everything",
     ) -> None:
         self.grant = grant
         self.owner = owner
@@ -60,6 +62,7 @@ class Stream:
         self.is_replaced = False  # by a newer stream of the same page
         self.opened_ms = time.time_ns() // 1_000_000
         self.cursor: Cursor | None = None  # where the reader is; None before it has joined
+        self._visit = Visit(kind, conn)
         self._hub = hub
         self._log = log
         self._shown = cursor
@@ -92,6 +95,12 @@ class Stream:
 
     def serve(self) -> Iterator[bytes]:
         """Yield one frame at a time until the stream ends. What goes wrong ends it too: the reader comes back."""
+        with self._visit as visit:
+            for piece in self._serve():
+                yield visit.hands_over(piece)
+            visit.end = self._end
+
+    def _serve(self) -> Iterator[bytes]:
         try:
             with self._hub.watch(self._log, self) as self.tail:
                 yield from self._join()
@@ -105,12 +114,20 @@ class Stream:
             logger.exception("stream %s of log %s broke off", self._conn, self._log)
             yield bye("limit", self._last_known)
 
+    @property
+    def _end(self) -> str:
+        """Why it has ended, in a word."""
+        if self.is_replaced:
+            return "replaced"
+        return "failed" if self._ending is None else self._ending or "gone"
+
     def _live(self) -> Iterator[bytes]:
         rotate_at = time.monotonic() + random.uniform(*LIFETIME)
         ping_at = next_ping()
         while self._ending is None:
             self._woken.clear()  # before looking: whatever comes after this look wakes us again
             yield from self.pump()
+            self._visit.catches_up()
             self._woken.wait(max(0.0, min(ping_at, rotate_at) - time.monotonic()))
             if time.monotonic() >= rotate_at:
                 self.hang_up("rotate")
@@ -148,6 +165,8 @@ class Stream:
         yield frame("ready", ready, None if trouble else str(self.cursor))
         if trouble:
             yield self._start_anew(trouble)
+        else:
+            self._visit.joins(shown is not None, self.pos < self.tail.last)
 
     def _trouble_with(self, shown: Cursor | None) -> str | None:
         if shown is None:
@@ -160,6 +179,7 @@ class Stream:
 
     def _replay(self) -> Sequence[Event]:
         """Read on in the store. The slot is held while reading, never while writing: a slow reader keeps none."""
+        self._visit.reads_on()
         with self._hub.replays:
             page = self._hub.after(self._log, self.pos, PAGE)
         if self._reset is not None:
@@ -175,6 +195,7 @@ class Stream:
         for event in events:
             if self._shows(event):
                 piece += self._framed(event)
+                self._visit.passes_on(event)
             self.cursor = Cursor(self.epoch, event.seq)  # also past those that the filter hides
             if len(piece) >= WRITE:
                 yield bytes(piece)
@@ -190,6 +211,7 @@ class Stream:
         return event.framed(self.epoch)
 
     def _start_anew(self, reason: str) -> bytes:
+        self._visit.is_reset(reason)
         self._reset = None
         self._is_stale = True
         self.cursor = self.tail.cursor

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import gevent
 
+from realtime import metrics
 from realtime.cursor import Cursor
 from realtime.event import Event, Head, Page
 
@@ -84,6 +85,8 @@ class Tail:
         """Take the event if it is the next one; otherwise have what is missing read. Never waits."""
         if epoch != self.epoch:
             return  # a ring of another life: the next look at the heads tells which of us is late
+        if event is not None and seq > self.wanted + 1:
+            metrics.HINTS_LOST.labels("ring").inc(seq - self.wanted - 1)
         self.wanted = max(self.wanted, seq)
         if event is not None and seq == self.last + 1:
             self._take(event)
@@ -100,6 +103,7 @@ class Tail:
         elif self.last < head.floor:
             self.start_anew(head, "pruned")  # what is missing is there no more
         else:
+            metrics.HINTS_LOST.labels("tick").inc(max(0, head.seq - self.wanted))
             self.heard(head.epoch, head.seq)
 
     def start_anew(self, head: Head, reason: str) -> None:

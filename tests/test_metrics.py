@@ -108,6 +108,14 @@ def test_a_run_is_counted_when_it_has_ended(site: Site) -> None:
     assert now()[ended] == before.get(ended, 0) + 1
 
 
+def test_every_number_is_explained_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "operations.md").read_text()
+    families = list(text_string_to_metric_families(metrics.exposition().decode()))
+    assert len(families) > 8
+    assert [family.name for family in families if f"`{family.name}" not in manual] == []
+    assert all(family.documentation for family in families)
+
+
 # Over several processes
 
 WORKER = """
