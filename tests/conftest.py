@@ -19,6 +19,8 @@ from tests import postgres
 from tests.server import Server
 from tests.site import Site
 
+PATIENCE = 30.0  # seconds: the machines of tests are slow
+
 
 @pytest.fixture(scope="session")
 def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -89,8 +91,10 @@ def postgresql_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """A migrated database of each kind in turn."""
+def database_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A migrated database of each kind in turn. What it does when time is short is tested elsewhere."""
+    monkeypatch.setattr("chat.store.WAIT", PATIENCE)
+    monkeypatch.setattr("chat.postgres.PEEK_WAIT", PATIENCE)
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
