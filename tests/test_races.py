@@ -14,7 +14,7 @@ from chat.errors import ChatError, Conflict
 from chat.models import ReadMarker
 from chat.store import Store, StoreAway
 from tests.acts import call, newest_run, open_thread, runs_of, say, spoken, texts, told
-from tests.until import until
+from tests.slow import Slow
 
 WAITS = (60.0, 60.0)  # seconds between attempts
 
@@ -30,27 +30,6 @@ def other(store: Store) -> Iterator[Store]:
     found = Store(store.url)
     yield found
     found.close()
-
-
-class Slow:
-    """A transaction that has done its work, and commits when the `with` block is over."""
-
-    def __init__(self, store: Store, work: Callable[[Any], Any]) -> None:
-        self._store, self._work = store, work
-        self._done = self._may_commit = False
-
-    def __enter__(self) -> None:
-        self._task = gevent.spawn(self._store.write, self._run)
-        until(lambda: self._done or self._task.ready())
-
-    def __exit__(self, *_: object) -> None:
-        self._may_commit = True
-        self._task.get()
-
-    def _run(self, session: Any) -> None:
-        self._work(session)
-        self._done = True
-        until(lambda: self._may_commit)
 
 
 def waiting(task: Callable[[], Any]) -> gevent.Greenlet:

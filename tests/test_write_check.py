@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
+from werkzeug.test import TestResponse
 
 from chat import write_check
 from chat.store import Store, StoreAway
 from chat.write_check import WriteCheck
 from tests.site import Site
+from tests.slow import Slow
 from tests.until import until
 
 
@@ -59,14 +59,15 @@ def test_it_writes_for_real_and_changes_nothing(store: Store) -> None:
     assert store.rung == []  # type: ignore[attr-defined]
 
 
+def ready(site: Site) -> TestResponse:
+    return site.call("anonymous", "GET", "/health/ready")
+
+
 def test_ready_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_check, "AGAIN", 0.0)
     monkeypatch.setattr(write_check, "FRESH", 0.0)
-    monkeypatch.setattr("chat.store.WAIT", 0.05)
-    holder = sqlite3.connect(site.store._url.removeprefix("sqlite:///"), isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    said = until(lambda: (answer := site.call("anonymous", "GET", "/health/ready")).status_code == 503 and answer.json)
-    assert (said["status"], said["store"]) == ("unavailable", "read-only")
-    holder.execute("ROLLBACK")
-    until(lambda: site.call("anonymous", "GET", "/health/ready").status_code == 200)
-    holder.close()
+    with Slow(site.store, write_check.write_nothing):  # it holds what the check would write
+        monkeypatch.setattr("chat.store.WAIT", 0.5)
+        said = until(lambda: (answer := ready(site)).status_code == 503 and answer.json)
+        assert (said["status"], said["store"]) == ("unavailable", "read-only")
+    until(lambda: ready(site).status_code == 200)
