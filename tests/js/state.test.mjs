@@ -192,7 +192,9 @@ test("a list read before a message was heard does not take its place as the last
 test("a thread whose last message was taken back is not shown with the one before it", () => {
   const said = event(5, "message", message("m2", 5))
   const taken = [event(6, "message", { id: "m3", thread_id: T1 }, "deleted"), event(8, "thread", thread(), "updated")]
+  const edited = event(9, "message", message("m2", 5, { rev: 9, text: "better" }), "updated")
   assert.equal(after(START, said, ...taken).threads.get(T1).last_message, null)
+  assert.equal(after(START, said, ...taken, edited).threads.get(T1).last_message, null)
 })
 
 test("a message moves its thread to the top", () => {

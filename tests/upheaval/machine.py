@@ -19,6 +19,7 @@ from tests.upheaval.world import WORKERS, World
 
 LATER = 30.0  # seconds: a ping is due
 MUCH_LATER = 700.0  # seconds: a stream has lived its life
+MANY = 6  # readers
 LOOKS = 2  # of a worker after which it has heard of everything
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nothing here is about what a disk keeps
 ROUNDS = 50  # after which all should be quiet
@@ -26,6 +27,8 @@ ROUNDS = 50  # after which all should be quiet
 TALK = ("say", "reply", "reply", "edit", "take_back", "mark_read", "retry")
 ALL = 1_000_000  # bytes
 some = st.integers(0, 7)
+whom = st.none() | some
+sizes = st.integers(0, 1_500) | st.just(ALL)
 worker = st.integers(0, WORKERS - 1)
 
 
@@ -48,6 +51,7 @@ class Upheaval(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.world = World(template, Path(self.folder.name))
         self.clients: list[Client] = []
+        self.held = 0  # steps for which the store does not answer
 
     @initialize()
     def begin(self) -> None:
@@ -59,10 +63,10 @@ class Upheaval(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(n=some, m=some, acts=st.lists(st.sampled_from(TALK), min_size=1, max_size=4))
-    def talk(self, n: int, m: int, acts: list[str]) -> None:
-        for thread_id in self.one_of(self.world.thread_ids(), n):
-            for act in acts:
+    @rule(said=st.lists(st.tuples(some, some, st.sampled_from(TALK)), min_size=1, max_size=4))
+    def talk(self, said: list[tuple[int, int, str]]) -> None:
+        for n, m, act in said:
+            for thread_id in self.one_of(self.world.thread_ids(), n):
                 getattr(self.world, act)(thread_id, m)
 
     @rule(n=some, m=some, status=st.sampled_from(["running", "success", "error"]), own=st.booleans())
@@ -86,13 +90,12 @@ class Upheaval(RuleBasedStateMachine):
     def prune(self, share: float) -> None:
         self.world.prune(share)
 
-    @rule(act=st.sampled_from(["save", "rotate", "restore", "restore_slowly"]))
+    @rule(act=st.sampled_from(["save", "rotate", "rotate", "restore", "restore_slowly"]))
     def keep_or_restore(self, act: str) -> None:
         """After a restore the operator rotates the epochs before anything is written; workers may look before."""
         getattr(self.world, act.removesuffix("_slowly"))()
         if act == "restore_slowly":
-            self.world.tick(0)
-            self.settle()
+            self.look()
         if act != "save":
             self.world.rotate()
 
@@ -103,11 +106,11 @@ class Upheaval(RuleBasedStateMachine):
                 client.cut()
         self.world.replace(worker)
 
-    @rule()
-    def hold_or_give_answers(self) -> None:
-        """A read of the store takes its time, and is of before whatever happens meanwhile."""
-        answering = self.world.may_answer
-        answering.clear() if answering.is_set() else answering.set()
+    @rule(steps=st.integers(1, 4))
+    def hold_answers(self, steps: int) -> None:
+        """Reads of the store take their time, and are of before whatever happens meanwhile."""
+        self.world.may_answer.clear()
+        self.held = steps
 
     @rule(seconds=st.sampled_from([LATER, MUCH_LATER]))
     def pass_time(self, seconds: float) -> None:
@@ -118,17 +121,16 @@ class Upheaval(RuleBasedStateMachine):
     # What becomes of the hints
 
     @precondition(lambda self: self.world.hints)
-    @rule(n=some)
-    def deliver(self, n: int) -> None:
+    @rule(which=st.lists(some, min_size=1, max_size=6))
+    def deliver(self, which: list[int]) -> None:
         """Any of them, so also before an earlier one, and another time later."""
-        for hint in self.one_of(self.world.hints, n):
-            self.world.deliver(hint)
+        for n in which:
+            self.world.deliver(self.world.hints[n % len(self.world.hints)])
 
     @precondition(lambda self: self.world.hints)
-    @rule(n=some)
-    def drop(self, n: int) -> None:
-        for hint in self.one_of(self.world.hints, n):
-            self.world.hints.remove(hint)
+    @rule(share=some)
+    def drop(self, share: int) -> None:
+        del self.world.hints[share::2]
 
     @precondition(lambda self: self.world.hints)
     @rule()
@@ -142,40 +144,34 @@ class Upheaval(RuleBasedStateMachine):
 
     # What readers do
 
+    @precondition(lambda self: len(self.clients) < MANY)
     @rule(kind=st.sampled_from(["page", "page", "plain", "thread"]), n=some, worker=worker)
     def come(self, kind: str, n: int, worker: int) -> None:
         thread_id = next(self.one_of(self.world.thread_ids(), n), None)
-        client = (
-            Page(self.world, thread_id)
-            if kind == "page"
-            else Client(self.world, thread_id if kind == "thread" else None)
-        )
+        one = thread_id if kind == "thread" else None
+        client = Page(self.world, thread_id) if kind == "page" else Client(self.world, one)
         client.connect(worker)
         self.clients.append(client)
 
-    @precondition(lambda self: self.away)
-    @rule(n=some, worker=worker)
-    def connect(self, n: int, worker: int) -> None:
-        for client in self.one_of(self.away, n):
+    @rule(whom=whom, size=sizes, worker=worker)
+    def read(self, whom: int | None, size: int, worker: int) -> None:
+        """Who was away comes back for it."""
+        for client in self.of(self.clients, whom):
             client.connect(worker)
-
-    @precondition(lambda self: self.connected)
-    @rule(n=some, size=st.integers(1, 1_500) | st.just(ALL))
-    def read(self, n: int, size: int) -> None:
-        for client in self.one_of(self.connected, n):
+            self.settle()
             client.read(size)
 
     @precondition(lambda self: self.connected)
-    @rule(n=some, size=st.integers(0, 1_500) | st.just(ALL))
-    def read_and_cut(self, n: int, size: int) -> None:
-        for client in self.one_of(self.connected, n):
+    @rule(whom=whom, size=sizes)
+    def read_and_cut(self, whom: int | None, size: int) -> None:
+        for client in self.of(self.connected, whom):
             client.read(size)
             client.cut()
 
     @precondition(lambda self: self.stale)
-    @rule(n=some, fails=st.booleans())
-    def fetch(self, n: int, fails: bool) -> None:
-        for client in self.one_of(self.stale, n):
+    @rule(whom=whom, fails=st.booleans())
+    def fetch(self, whom: int | None, fails: bool) -> None:
+        for client in self.of(self.stale, whom):
             client.fail() if fails else client.fetch()
 
     @property
@@ -183,12 +179,12 @@ class Upheaval(RuleBasedStateMachine):
         return [client for client in self.clients if client.line]
 
     @property
-    def away(self) -> list[Client]:
-        return [client for client in self.clients if not client.line and not client.is_stale]
-
-    @property
     def stale(self) -> list[Client]:
         return [client for client in self.clients if client.is_stale]
+
+    def of(self, clients: list[Client], whom: int | None) -> list[Client]:
+        """The one that the number names, or all of them."""
+        return clients if whom is None else list(self.one_of(clients, whom))
 
     @invariant()
     def settle(self) -> None:
@@ -196,12 +192,18 @@ class Upheaval(RuleBasedStateMachine):
         for _ in range(3):
             gevent.idle()
 
+    @invariant()
+    def answer_in_the_end(self) -> None:
+        self.held -= 1
+        if self.held <= 0:
+            self.world.may_answer.set()
+
     # The invariant
 
     @rule()
     def come_to_rest(self) -> None:
         self.world.may_answer.set()
-        for _ in range(LOOKS):  # the first may only end a look at the heads that has been waiting for its answer
+        for _ in range(LOOKS):  # the first may only end a look that has been waiting for its answer
             self.look()
         for _ in range(ROUNDS):
             if not [client for client in self.clients if self.goes_on(client)]:
@@ -215,7 +217,6 @@ class Upheaval(RuleBasedStateMachine):
                 client.steps.append(("same", client.state()))
 
     def look(self) -> None:
-        """Every worker looks at the heads, and what follows from it happens."""
         for n in range(WORKERS):
             self.world.tick(n)
         self.settle()

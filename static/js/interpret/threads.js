@@ -96,9 +96,11 @@ function withoutUnread(unread, id) {
   return { ...unread, heard }
 }
 
+/** Said after all that the thread shows, it is the last; one of before that is none, though the last may be gone. */
 function said(thread, message, rev) {
   const last = thread.last_message
-  if (last?.seq > message.seq || (last?.id === message.id && last.rev >= rev)) return {}
+  if (last?.id === message.id) return last.rev >= rev ? {} : { last_message: { ...message, rev } }
+  if (message.seq <= Math.max(thread.rev, last?.seq ?? 0)) return {}
   const updated_at = message.created_at > thread.updated_at ? message.created_at : thread.updated_at
   return { last_message: { ...message, rev }, updated_at }
 }
