@@ -115,7 +115,7 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, url: Callabl
 
 def test_a_pool_of_nothing_is_refused(tmp_path: Path) -> None:
     process = prepare(tmp_path, DATABASE_POOL="0")
-    assert "DATABASE_POOL must be at least 1" in process.communicate(timeout=60)[1]
+    assert "DATABASE_POOL must be a number from 1 on" in process.communicate(timeout=60)[1]
 
 
 def test_a_server_whose_database_cannot_be_used_ends_and_says_so_once(tmp_path: Path) -> None:

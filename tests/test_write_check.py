@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from chat import write_check
 from chat.store import Store, StoreAway
 from chat.write_check import WriteCheck
 from tests.site import Site
-from tests.until import until
 
 
 class Flaky:
@@ -59,14 +56,10 @@ def test_it_writes_for_real_and_changes_nothing(store: Store) -> None:
     assert store.rung == []  # type: ignore[attr-defined]
 
 
-def test_ready_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_check, "AGAIN", 0.0)
+def test_ready_says_so(site: Site, flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_check, "FRESH", 0.0)
-    monkeypatch.setattr("chat.store.WAIT", 0.05)
-    holder = sqlite3.connect(site.store._url.removeprefix("sqlite:///"), isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    said = until(lambda: (answer := site.call("anonymous", "GET", "/health/ready")).status_code == 503 and answer.json)
-    assert (said["status"], said["store"]) == ("unavailable", "read-only")
-    holder.execute("ROLLBACK")
-    until(lambda: site.call("anonymous", "GET", "/health/ready").status_code == 200)
-    holder.close()
+    site.app.extensions["write_check"] = WriteCheck(flaky)  # type: ignore[arg-type]
+    flaky.failing = 2
+    answers = [site.call("anonymous", "GET", "/health/ready") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 503, 200]
+    assert (answers[1].json["status"], answers[1].json["store"]) == ("unavailable", "read-only")
