@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents import endings
+from chat.store import Store
 from realtime import metrics, metrics_files
 from tests.acts import call, open_thread, say, spoken
 from tests.site import Site
@@ -57,9 +61,16 @@ def test_a_proxy_on_this_machine_asks_on_behalf_of_anybody(site: Site, name: str
     assert get(site, **{name: "127.0.0.1"}).status_code == 404
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])
-def test_with_a_token_it_alone_counts(store: Any, people: Any, tmp_path: Path, address: str) -> None:
+@pytest.fixture
+def tokened(store: Store, people: SimpleNamespace, tmp_path: Path) -> Iterator[Site]:
     site = Site(store, people, tmp_path / "tokened", METRICS_TOKEN=TOKEN)
+    yield site
+    site.app.extensions["store"].close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])
+def test_with_a_token_it_alone_counts(tokened: Site, address: str) -> None:
+    site = tokened
     assert get(site, address).status_code == 404
     assert get(site, address, Authorization="Bearer wrong").status_code == 404
     assert get(site, address, Authorization=f"Basic {TOKEN}").status_code == 404
@@ -93,8 +104,6 @@ def test_requests_and_webhooks_are_counted_by_status(site: Site) -> None:
 
 
 def test_a_run_is_counted_when_it_has_ended(site: Site) -> None:
-    from agents import endings
-
     site.store.after_commit = lambda committed: [
         endings.note(event) for _, _, event in committed if event.kind == "run"
     ]
