@@ -19,6 +19,7 @@ from chat.models import LogEntry, Message
 from chat.native import message_json
 from chat.store import Store
 from tests import postgres
+from tests.mutants import wanted
 from tests.ports import free_port
 from tests.until import until
 
@@ -43,9 +44,10 @@ class Server:
 
     def start(self) -> Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        run_by = "tests/mutant.conf.py" if wanted(self.environ) else "gunicorn.conf.py"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
+                [sys.executable, "-m", "gunicorn", "-c", run_by],
                 cwd=ROOT, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         until(self.is_ready, STARTING)

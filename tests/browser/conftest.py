@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +9,9 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.browser.chat import Chat
+from tests.browser.chromium import SWITCHES, chromium
 from tests.browser.proxy import Proxy
 from tests.server import Server
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 expect.set_options(timeout=10_000)
 
@@ -30,9 +19,7 @@ expect.set_options(timeout=10_000)
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """The system's own browser, or the one that CHROMIUM names."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert found, "no Chromium found: install it, or set CHROMIUM to its path"
-    return {**browser_type_launch_args, "executable_path": found, "args": list(SWITCHES)}
+    return {**browser_type_launch_args, "executable_path": chromium(), "args": SWITCHES}
 
 
 @pytest.fixture
