@@ -154,7 +154,7 @@ def test_every_line_of_a_json_log_is_a_record_whatever_happens(json_server: Serv
     log = json_server.log()
     records = [json.loads(line) for line in log.splitlines()]
     assert all({"time", "level", "logger", "message", "pid"} <= record.keys() for record in records)
-    assert {"gunicorn.error", "supervisor", "realtime.bus", "blueprints.access"} <= {r["logger"] for r in records}
+    assert {"gunicorn.error", "supervisor", "realtime.listener", "blueprints.access"} <= {r["logger"] for r in records}
     webhooks = [record for record in records if record.get("route") == "/webhook/chat-response"]
     assert webhooks
     assert all(len(record["request"]) == 16 and record["agent"] and record["thread"] for record in webhooks)
