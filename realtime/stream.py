@@ -191,19 +191,20 @@ class Stream:
         return page.events
 
     def _pass_on(self, events: Iterable[Event]) -> Iterator[bytes]:
-        piece = bytearray()
+        """Write events, several at once; a single one as the very bytes that all its readers share."""
+        due: list[bytes] = []
         for event in events:
             if self._shows(event):
-                piece += self._framed(event)
+                due.append(self._framed(event))
                 self._visit.passes_on(event)
             self.cursor = Cursor(self.epoch, event.seq)  # also past those that the filter hides
-            if len(piece) >= WRITE:
-                yield bytes(piece)
-                piece.clear()
+            if sum(map(len, due)) >= WRITE:
+                yield b"".join(due)
+                due = []
                 if self._reset is not None or self._ending is not None:
                     return
-        if piece:
-            yield bytes(piece)
+        if due:
+            yield b"".join(due)
 
     def _framed(self, event: Event) -> bytes:
         if self._is_stale:
