@@ -24,7 +24,7 @@ TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+def breaking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "server", request.param, DRAIN_SECONDS=1)
     try:
         yield server.start()
@@ -33,8 +33,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def alice(server: Server) -> Person:
-    return newcomer(server)
+def alice(breaking: Server) -> Person:
+    return newcomer(breaking)
 
 
 def kind_of(server: Server) -> str:
@@ -73,7 +73,7 @@ def open_pages(stack: ExitStack, person: Person, cursor: str) -> list[Reader]:
     return [stack.enter_context(person.reader(cursor=cursor)) for _ in range(READERS)]
 
 
-def test_after_a_restore_every_page_that_comes_back_is_told_to_begin_anew(server: Server, alice: Person) -> None:
+def test_after_a_restore_every_page_that_comes_back_is_told_to_begin_anew(breaking: Server, alice: Person) -> None:
     thread = alice.new_thread()
     beginning = alice.cursor
     with ExitStack() as stack:
@@ -81,13 +81,13 @@ def test_after_a_restore_every_page_that_comes_back_is_told_to_begin_anew(server
         talk(alice, thread, "one", "two")
         readers[0].wait_for_text("two")
         at_backup = readers[0].cursor
-        run(server, documented(server, "Back up"))
+        run(breaking, documented(breaking, "Back up"))
         talk(alice, thread, "three", "four")
         for reader in readers:
             reader.wait_for_text("four")
-    server.stop()
-    run(server, documented(server, "Restore"))
-    server.start()
+    breaking.stop()
+    run(breaking, documented(breaking, "Restore"))
+    breaking.start()
     cursors = [beginning, at_backup, *(reader.cursor for reader in readers)]
     with ExitStack() as stack:
         back = [stack.enter_context(alice.reader(cursor=cursor)) for cursor in cursors]
@@ -99,24 +99,24 @@ def test_after_a_restore_every_page_that_comes_back_is_told_to_begin_anew(server
             reader.wait_for_text("seven")
             assert texts(reader.events) == ["five", "six", "seven"], "nothing of what was before is told again"
             assert len(named(reader.events, "reset")) == 1
-    assert (server.data_dir / "secret_key").exists()
+    assert (breaking.data_dir / "secret_key").exists()
 
 
-def test_a_restore_below_a_running_server_reaches_the_open_pages(server: Server, alice: Person) -> None:
+def test_a_restore_below_a_running_server_reaches_the_open_pages(breaking: Server, alice: Person) -> None:
     thread = alice.new_thread()
     with ExitStack() as stack:
         readers = open_pages(stack, alice, alice.cursor)
         talk(alice, thread, "one")
-        run(server, documented(server, "Back up"))
+        run(breaking, documented(breaking, "Back up"))
         talk(alice, thread, "two", "three")
         for reader in readers:
             reader.wait_for_text("three")
-        replace(server)
+        replace(breaking)
         for reader in readers:  # the head went back: seen without being told
             [reset] = reader.wait("reset", seconds=BY_TICK)
             assert reset.json["reason"] == "rewound"
         talk(alice, thread, "other two", "other three", "other four")  # further than they ever were
-        run(server, f"{sys.executable} -m flask --app app log rotate-epoch")
+        run(breaking, f"{sys.executable} -m flask --app app log rotate-epoch")
         for reader in readers:
             _, reset = reader.wait("reset", count=2, seconds=BY_TICK)
             assert reset.json["reason"] == "epoch"
