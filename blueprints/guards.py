@@ -11,6 +11,7 @@ from blueprints.parts import hub, store
 from chat import accounts
 from chat.accounts import Viewer
 from chat.errors import ChatError
+from realtime.peer import has_closed
 
 login_manager = LoginManager()
 login_manager.session_protection = None  # a session is bound to its row, not to an address that changes on the way home
@@ -90,10 +91,17 @@ def signed_in() -> None:
         raise Unauthorized
 
 
-def signed_in_by_turns() -> None:
-    """Streams: as other JSON doors, but a crowd that comes back does not come before everybody else."""
+def signed_in_by_turns() -> ResponseReturnValue | None:
+    """Streams: as other JSON doors, but a crowd that comes back does not come before everybody else.
+
+    Those of it who have given up meanwhile are not let in at all: each would take the turn of one who waits.
+    """
     with hub().turn():
+        sock = request.environ.get("gunicorn.socket")
+        if sock is not None and has_closed(sock):
+            return "", 204  # nobody reads it
         signed_in()
+    return None
 
 
 def signed_in_or_sent_to_login() -> ResponseReturnValue | None:

@@ -167,8 +167,10 @@ class Hub:
             for check in (self._check_heads, self._check_grants, self._check_in):
                 try:
                     check()
+                except OSError as error:  # the store is away, which it says itself
+                    logger.warning("the tick cannot ask the store: %s", error)
                 except Exception:
-                    logger.exception("the tick cannot ask the store")
+                    logger.exception("the tick has failed; the next one tries again")
 
     def _check_in(self) -> None:
         self.census.renew(list(self.streams))

@@ -139,6 +139,8 @@ class Tail:
         try:
             while self.last < self.wanted and self._read_on():
                 pass
+        except OSError as error:  # the store is away, which it says itself
+            logger.warning("log %s: cannot read on, the next tick tries again: %s", self.log, error)
         except Exception:
             logger.exception("log %s: cannot read on; the next tick tries again", self.log)
         finally:

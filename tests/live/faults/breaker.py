@@ -11,7 +11,8 @@ import socket as plain
 import struct
 import sys
 import termios
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from typing import Any
 
@@ -39,6 +40,14 @@ class Line:
             with suppress(OSError):
                 end.setsockopt(plain.SOL_SOCKET, plain.SO_LINGER, RESET)
             end.close()
+
+    @contextmanager
+    def ended_by_errors(self) -> Iterator[None]:
+        """What one end meets, the other is told: a peer that died is reset on both sides."""
+        try:
+            yield
+        except OSError:
+            self.reset()
 
 
 class Breaker:
@@ -115,14 +124,14 @@ class Breaker:
             end.close()
 
     def _forth(self, line: Line) -> None:
-        with suppress(OSError):
+        with line.ended_by_errors():
             while chunk := line.client.recv(CHUNK):
                 if self._passes(line, chunk):
                     line.server.sendall(chunk)
             line.server.shutdown(SHUT_WR)
 
     def _back(self, line: Line) -> None:
-        with suppress(OSError):
+        with line.ended_by_errors():
             while chunk := line.server.recv(CHUNK):
                 if self._passes(line, chunk):
                     self._send(line, chunk)

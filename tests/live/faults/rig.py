@@ -42,9 +42,9 @@ class Rig:
     """Everything that a row needs, for the length of a `with`.
 
     `through` names the lines that go through a ChaosProxy: "broker", "database", "client"; `proxies` holds them.
-    `database` is "sqlite" or "postgresql", a new one of the tests' own server (tests/postgres.py). `tweaks` are mutants
-    (tests/mutants.py) that the row itself wants in the server, such as a slow tick. `nginx`: ours stands in front.
-    Further settings by name.
+    `database` is "sqlite" or "postgresql", a new one of the tests' own server (tests/postgres.py). With `nginx` our
+    configuration of it stands in front. `tweaks` are mutants (tests/mutants.py) that the row itself wants in the
+    server, such as a slow tick. Further settings by name.
     """
 
     def __init__(

@@ -74,6 +74,20 @@ def test_a_cut_resets_what_is_open_and_serves_what_comes(proxy: ChaosProxy) -> N
         assert ask(client, b"words") == b"words"
 
 
+def test_a_server_that_resets_is_passed_on_as_a_reset() -> None:
+    def hang_up(client: socket, _address: object) -> None:
+        client.recv(1)  # and not the rest: closing then sends RST
+
+    server = StreamServer(("127.0.0.1", 0), hang_up)
+    server.start()
+    with ChaosProxy(f"127.0.0.1:{server.server_port}") as proxy, caller(proxy) as client:
+        client.sendall(b"words")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        until(lambda: proxy.connections == 0)
+    server.stop()
+
+
 def test_who_is_refused_is_served_after_healing_at_the_same_port(proxy: ChaosProxy) -> None:
     port = proxy.port
     proxy.refuse()
