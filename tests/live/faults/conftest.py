@@ -14,6 +14,7 @@ from tests.live.faults.rig import Rig
 from tests.live.faults.watchers import Crew
 
 NOTES = pytest.StashKey[list[str]]()
+PATIENCE = 300  # seconds for a row: on a starved machine all the states that it waits for are long in coming
 StartRig = Callable[..., Rig]
 
 
@@ -78,6 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = set(os.environ.get("FAULT_ROWS", "").split())
     for item in items:
         item.extra_keyword_matches.update(rows_of(item))
+        if rows_of(item) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(PATIENCE))
     if wanted:
         config.hook.pytest_deselected(items=[item for item in items if not wanted.intersection(rows_of(item))])
         items[:] = [item for item in items if wanted.intersection(rows_of(item))]

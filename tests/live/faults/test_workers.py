@@ -22,10 +22,16 @@ HUNG_UP = ("ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected
 
 
 def kill_one(rig: Rig) -> None:
+    """Kill a worker beside one that serves: with none, everybody would wait for as long as a worker takes to start."""
+    until(lambda: all(is_serving(rig.server, pid) for pid in rig.server.workers()), 60)
     # The one that holds more streams: the other may be so young that it has none.
     victim = max(rig.server.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
     os.kill(victim, signal.SIGKILL)
     until(lambda: victim not in rig.server.workers() and len(rig.server.workers()) == 2)
+
+
+def is_serving(server: Server, pid: int) -> bool:
+    return any(str(pid) in line and "hearing the broker" in line for line in server.log().splitlines())
 
 
 @pytest.mark.row("R13", mutant="ack_before_commit")
