@@ -16,6 +16,7 @@ PACKAGES = {
     "nginx": ["nginx-light"],
     "haproxy": ["haproxy"],
     "openssl": ["openssl"],
+    "faketime": ["faketime"],
     "postgres": ["postgresql"],
 }
 ELSEWHERE = {"postgres": "/usr/lib/postgresql/*/bin/postgres"}  # where Debian keeps what it does not put on PATH

@@ -183,3 +183,205 @@ def subscribe_after_replay() -> None:
         self.cursor = self.tail.cursor
 
     replace(Stream, "_join", join)
+
+
+# The database
+
+
+@mutant
+def no_pool_pre_ping() -> None:
+    """R9: a connection from the pool is taken for a good one."""
+    from chat import postgres
+
+    before = postgres.create_engine
+    replace(postgres, "create_engine", lambda url, **how: before(url, **{**how, "pool_pre_ping": False}))
+
+
+@mutant
+def no_deadline() -> None:
+    """R10: a transaction waits for its database for as long as that takes."""
+    from chat import postgres
+
+    replace(postgres, "bounded", lambda engine, work, deadline: postgres.run(engine, work))
+
+
+@mutant
+def session_held_over_a_yield() -> None:
+    """R10: a stream keeps the connection with which it looked for its log, as long as there are any."""
+    from contextlib import contextmanager
+
+    from chat.postgres import Postgres
+    from realtime.hub import Hub
+
+    pools: list[Any] = []
+    make = Postgres.__init__
+
+    def init(self: Any, *how: Any) -> None:
+        make(self, *how)
+        pools.append(self)
+
+    @contextmanager
+    def watch(self: Any, log: str, stream: Any) -> Any:
+        with before(self, log, stream) as tail:
+            if not pools[0]._free.acquire(blocking=False):
+                yield tail
+                return
+            try:
+                with pools[0]._engine.connect():
+                    yield tail
+            finally:
+                pools[0]._free.release()
+
+    replace(Postgres, "__init__", init)
+    before = replace(Hub, "watch", watch)
+
+
+@mutant
+def write_in_the_loop() -> None:
+    """R11: transactions run in the loop, with the patience that SQLite's driver has by itself: 5 s."""
+    import time
+
+    from chat.sqlite import Lane
+
+    def run(self: Any, work: Callable[[Any], Any], deadline: float) -> Any:
+        result, error = self._attempt(work, time.monotonic() + 5)
+        if error is not None:
+            raise error
+        return result
+
+    replace(Lane, "run", run)
+
+
+@mutant
+def newest_is_the_cursor() -> None:
+    """R22: places are given out without waiting for who has the one before, and a reader is where the newest is."""
+    from sqlalchemy import select
+
+    from chat import log
+    from chat.models import LogEntry
+    from realtime.cursor import Cursor
+    from realtime.event import Page
+    from realtime.tail import Tail
+
+    def take(session: Any, participant_id: str) -> Cursor:
+        with session.get_bind().engine.begin() as connection:
+            epoch, head = connection.execute(log.TAKE, {"log": participant_id}).one()
+        return Cursor(epoch, head)
+
+    def after(session: Any, name: str, seq: int, limit: int) -> Page:
+        newer = select(LogEntry).where(LogEntry.participant_id == name, LogEntry.seq > seq)
+        entries = session.scalars(newer.order_by(LogEntry.seq).limit(limit)).all()
+        shown = log.look_up(session, entries)
+        events = [log.event_of(entry, shown.get((entry.kind, entry.subject_id)), entry.seq) for entry in entries]
+        return Page(log.heads(session, [name])[name], events)
+
+    def heard(self: Any, epoch: str, seq: int, event: Any = None) -> None:
+        if event is not None and epoch == self.epoch and seq > self.last:
+            self._take(event)
+
+    replace(log, "hold", lambda session, *logs: None)
+    replace(log, "take", take)
+    replace(log, "after", after)
+    replace(Tail, "heard", heard)
+
+
+# Webhooks
+
+
+@mutant
+def eager_pruner() -> None:
+    """Not a mutant but a tweak: what is to be forgotten is forgotten within seconds, not within the hour."""
+    from chat import pruner
+
+    replace(pruner, "EVERY", 1.0)
+
+
+@mutant
+def check_then_insert() -> None:
+    """R20: one transaction looks whether the key is new and stores the message, the next one keeps the key."""
+    from sqlalchemy.exc import IntegrityError
+
+    from chat import idempotency
+    from chat.store import Store
+
+    remember = idempotency.remember
+    write = Store.write
+
+    def later(session: Any, *kept: Any) -> None:
+        session.info["kept"] = kept
+
+    def in_two(self: Any, work: Callable[[Any], Any]) -> Any:
+        def noted(session: Any) -> Any:
+            return work(session), session.info.get("kept")
+
+        result, kept = write(self, noted)
+        if kept:
+            with suppress(IntegrityError):
+                write(self, lambda session: remember(session, *kept))
+        return result
+
+    replace(idempotency, "remember", later)
+    replace(Store, "write", in_two)
+
+
+# Cursors
+
+
+@mutant
+def replay_nothing() -> None:
+    """R29: who shows a cursor that cannot be continued is told what happens from now on."""
+    from realtime.cursor import Cursor
+    from realtime.stream import Stream
+
+    def join(self: Any) -> Any:
+        if self._shown and self._trouble_with(Cursor.parse(self._shown)):
+            self._shown = None
+        yield from before(self)
+
+    before = replace(Stream, "_join", join)
+
+
+# The broker's place
+
+
+@mutant
+def pinned_address() -> None:
+    """R7: the sentinels are asked once."""
+    from realtime.sentinels import Sentinels
+
+    def find(self: Any) -> Any:
+        if not hasattr(self, "pinned"):
+            self.pinned = before(self)
+        return self.pinned
+
+    before = replace(Sentinels, "_find", find)
+
+
+# The machine
+
+
+@mutant
+def wall_clock_for_timeouts() -> None:
+    """R30: heartbeats and the ends of streams are due by the time of day."""
+    import time
+    from types import SimpleNamespace
+
+    from realtime import stream
+
+    replace(stream, "time", SimpleNamespace(monotonic=time.time, time_ns=time.time_ns))
+
+
+@mutant
+def log_failure_is_a_crash() -> None:
+    """R31: a worker whose log takes no more ends."""
+    from logs import Lines
+
+    replace(Lines, "handleError", lambda self, record: os._exit(1))
+
+
+@mutant
+def no_cap_of_files() -> None:
+    """R32: streams are taken as if there were no end of files."""
+    import app
+
+    replace(app, "most_streams", lambda wanted: wanted)

@@ -90,7 +90,7 @@ class Rig:
         self.broker.start()
         stack.callback(self.broker.kill)
         self.server = Server(
-            self._folder / "server", AGENT_ALLOW=self.agent.address, **self._settings, **self._lines(stack)
+            self._folder / "server", AGENT_ALLOW=self.agent.address, **{**self._lines(stack), **self._settings}
         )
         stack.callback(self.server.stop)
         self._prepare_database()
