@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import gevent
 from gevent import socket
 from gevent.lock import BoundedSemaphore
+from gevent.pool import Group
 
 FIRST, CAP, FLOOR = 1.0, 30.0, 0.1  # seconds, as static/js/receive/backoff.js
 PATIENCE = 40.0  # seconds of silence: two and a half pings
@@ -29,6 +30,7 @@ class Reader:
     def __init__(self, fleet: Fleet, token: str, cursor: str) -> None:
         self.epoch, self.pos = cursor.rpartition(".")[0], int(cursor.rpartition(".")[2])
         self.is_open = False
+        self.pings = 0
         self._fleet, self._token = fleet, token
         self._failures = 0
         self._sock: socket.socket | None = None
@@ -101,10 +103,13 @@ class Reader:
             self._fleet.counts["ready"] += 1
         elif name == b"reset":
             self._fleet.counts["reset"] += 1
+        elif name == b"ping":
+            self.pings += 1
         elif name == b"bye":
             reason = re.search(rb'"reason":"(\w+)"', fields[b"data"])
             self._fleet.counts[f"bye {reason[1].decode()}" if reason else "bye"] += 1
-            return int(fields[b"retry"]) / 1000
+            self._fleet.pauses.append(int(fields[b"retry"]))
+            return self._fleet.pauses[-1] / 1000
         return None
 
     def _take_event(self, fields: dict[bytes, bytes]) -> None:
@@ -130,11 +135,17 @@ class Fleet:
         self.faults: list[str] = []
         self.delays: list[float] = []  # seconds from a webhook's beginning to its event
         self.delivered = 0
+        self.pauses: list[int] = []  # ms that a `bye` told a reader to stay away
+        self._sailing = Group()
 
     def launch(self, token: str, cursor: str) -> None:
         reader = Reader(self, token, cursor)
         self.readers.append(reader)
-        gevent.spawn(reader.sail)
+        self._sailing.spawn(reader.sail)
+
+    def land(self) -> None:
+        """Close all streams, for good."""
+        self._sailing.kill()
 
     @property
     def open(self) -> int:

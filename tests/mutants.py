@@ -385,3 +385,200 @@ def no_cap_of_files() -> None:
     import app
 
     replace(app, "most_streams", lambda wanted: wanted)
+
+
+# The streams
+
+
+@mutant
+def unbounded_queue() -> None:
+    """R17: what a reader does not take is kept for it, however much that is and for however long."""
+    from weakref import WeakKeyDictionary
+
+    import gevent
+    from gevent.queue import Queue
+    from gunicorn import util
+
+    from realtime import peer
+
+    queues: WeakKeyDictionary[Any, Queue[tuple[bytes, bool]]] = WeakKeyDictionary()
+    before = replace(util, "write", lambda sock, data, chunked=False: write(sock, data, chunked))
+
+    def patient(sock: Any) -> None:
+        queues[sock] = Queue()
+        gevent.spawn(pass_on, sock, queues[sock])
+
+    def pass_on(sock: Any, queue: Queue[tuple[bytes, bool]]) -> None:
+        with suppress(OSError):
+            while True:
+                before(sock, *queue.get())
+
+    def write(sock: Any, data: bytes, chunked: bool) -> None:
+        if sock in queues:
+            queues[sock].put((data, chunked))
+        else:
+            before(sock, data, chunked)
+
+    replace(peer, "set_patience", patient)
+
+
+@mutant
+def no_user_timeout() -> None:
+    """R18: what was sent may stay unacknowledged for as long as the kernel has patience."""
+    from realtime import peer
+
+    replace(peer, "VANISHED", 0)
+
+
+@mutant
+def no_cap() -> None:
+    """R26: every stream is taken."""
+    from realtime.hub import Hub
+
+    replace(Hub, "refuses", lambda self, stream: None)
+
+
+@mutant
+def narrow_door() -> None:
+    """R27: those who come back are let in one by one, and each takes its time."""
+    import gevent
+    from gevent.lock import BoundedSemaphore
+
+    from realtime.hub import Hub
+
+    door = BoundedSemaphore(1)
+    before = Hub._tail
+
+    def tail(self: Any, log: str) -> Any:
+        with door:
+            gevent.sleep(0.1)
+            return before(self, log)
+
+    replace(Hub, "_tail", tail)
+
+
+@mutant
+def fixed_retry() -> None:
+    """R27: all who are sent away are told to come back after the same time."""
+    from realtime import stream
+
+    replace(stream, "RETRY", (3000, 3000))
+
+
+@mutant
+def fetchall() -> None:
+    """R28: a reader who is far behind is read everything at once."""
+    from realtime import stream
+
+    replace(stream, "PAGE", stream.FARTHEST)
+
+
+@mutant
+def thread_per_stream() -> None:
+    """R25: every stream has a thread of the system's own."""
+    from gevent import monkey
+
+    from realtime.stream import Stream
+
+    start, allocate = (monkey.get_original("_thread", name) for name in ("start_new_thread", "allocate_lock"))
+    before = Stream.serve
+
+    def work(lock: Any) -> None:
+        sum(bytearray(64 * 1024))  # as much of its own stack as work takes
+        lock.acquire()
+
+    def serve(self: Any) -> Any:
+        lock = allocate()
+        lock.acquire()
+        start(work, (lock,))
+        try:
+            yield from before(self)
+        finally:
+            lock.release()
+
+    replace(Stream, "serve", serve)
+
+
+# The line to the broker
+
+
+@mutant
+def no_probe() -> None:
+    """R4: a silent connection is taken for a quiet one."""
+    from realtime.ear import Ear
+
+    def next_push(self: Any) -> Any:
+        return self._connection.read_response(timeout=None, disconnect_on_error=False)
+
+    replace(Ear, "_next", next_push)
+
+
+# The wire
+
+
+@mutant
+def id_before_data() -> None:
+    """R24: the id goes out first, as a block of its own."""
+    from realtime import frames
+
+    before = frames.frame
+
+    def frame(event: str, data: Any, id: str | None = None, retry: int | None = None) -> bytes:
+        head = b"" if id is None else f"id: {id}\n\n".encode()
+        return head + before(event, data, None, retry)
+
+    replace(frames, "frame", frame)
+
+
+@mutant
+def encode_by_splitlines() -> None:
+    """R36: JSON as it comes, one `data` for each of what str.splitlines() takes for a line."""
+    from realtime import frames
+
+    def one_line(data: Any) -> bytes:
+        line = frames._encode_json(data).decode()
+        return "\ndata: ".join(line.splitlines()).encode()
+
+    replace(frames, "_one_line", one_line)
+
+
+# What stands in front, and the page
+
+
+@mutant
+def no_accel_header() -> None:
+    """R34: nothing tells a proxy not to hold a stream back."""
+    from blueprints import streams
+
+    replace(streams, "HEADERS", {"Cache-Control": "no-cache"})
+
+
+def altered_script(name: str, old: str, new: str) -> None:
+    """Serve a script of the page with these words replaced."""
+    from flask import Flask, request
+
+    before = Flask.process_response
+
+    def process(self: Any, response: Any) -> Any:
+        response = before(self, response)
+        if request.path.endswith(f"/js/{name}") and response.status_code == 200:
+            response.direct_passthrough = False
+            text = response.get_data(as_text=True)
+            assert old in text, f"{name} has no {old}"
+            response.set_data(text.replace(old, new))
+        return response
+
+    replace(Flask, "process_response", process)
+
+
+@mutant
+def native_retry() -> None:
+    """R15, R16: a stream that ends is left to the browser, which comes back by itself or not at all."""
+    altered_script("receive/stream.js", "  #lose(reason) {", "  #lose(reason) {\n    return")
+
+
+@mutant
+def no_wakes() -> None:
+    """R35: the page does not listen to what the browser knows."""
+    begin = "export function listenForWakes(connection) {"
+    altered_script("receive/wakes.js", begin, f"{begin}\n  return")

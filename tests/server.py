@@ -37,7 +37,7 @@ class Server:
         self.data_dir = data_dir
         self.database_url = postgres.cluster().empty() if database == "postgresql" else sqlite_url(data_dir)
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{settings.get('HOST', '127.0.0.1')}:{self.port}"
         self.log_path = data_dir / "server.log"
         self._settings = {name: str(value) for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.browser.chromium import SWITCHES, chromium
 from tests.live.faults import SEED
 from tests.live.faults.rig import Rig
 from tests.live.faults.watchers import Crew
@@ -24,6 +26,12 @@ def crew() -> Iterator[Crew]:
     crew = Crew()
     yield crew
     crew.stop()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The system's own browser, for rows that look into a page themselves."""
+    return {**browser_type_launch_args, "executable_path": chromium(), "args": SWITCHES}
 
 
 @pytest.fixture

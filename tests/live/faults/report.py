@@ -106,6 +106,11 @@ class Report:
         """The longest time, in seconds, from the 2xx of something said in that time until a watcher had heard it."""
         return max(self._gaps(during, kinds), default=0.0)
 
+    def late(self, during: Span = ALWAYS, q: float = 0.99) -> float:
+        """How late this part of all that was heard was, at most, in seconds."""
+        gaps = sorted(self._gaps(during, ()))
+        return gaps[min(len(gaps) - 1, int(q * len(gaps)))] if gaps else 0.0
+
     def _gaps(self, during: Span, kinds: Collection[str]) -> Iterator[float]:
         ids = {text: (id, text) for rows in self.stored.values() for id, text in rows}
         for request in self.acknowledged:

@@ -150,6 +150,12 @@ class Crew:
         self._order(watcher, "look")
         until(lambda: watcher.looks > before, 20)
 
+    def turn(self, watcher: Watcher, how: str) -> None:
+        """Let a page be frozen, thawed, taken offline or online, left or come back to; wait until that is done."""
+        before = len(watcher.named(how))
+        self._order(watcher, how)
+        until(lambda: len(watcher.named(how)) > before, 20)
+
     def _order(self, watcher: Watcher, do: str, **more: Any) -> None:
         process = self._processes[watcher.kind]
         assert process.stdin is not None

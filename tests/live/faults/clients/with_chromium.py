@@ -33,8 +33,10 @@ addEventListener("DOMContentLoaded", () => {
   const say = () => tell("status", { state: status.dataset.state })
   new MutationObserver(say).observe(status, { attributes: true, attributeFilter: ["data-state"] })
   say()
+  addEventListener("pageshow", event => event.persisted && tell("kept"))
 })
 """
+KEEP_PAGES = ["--disable-back-forward-cache"]  # what playwright says by itself, and people's browsers do not
 LOOK = """() => Array.from(document.querySelectorAll("#messages [data-id]"),
   item => [item.dataset.id, item.querySelector(".message-body").textContent.trim()])"""
 
@@ -60,6 +62,40 @@ class Pages:
         page, thread = self._open[order["who"]]
         tell(order["who"], {"event": "state", "thread": thread, "shown": await page.evaluate(LOOK)})
 
+    async def frozen(self, order: dict[str, Any]) -> None:
+        await self._live(order, "frozen")
+
+    async def active(self, order: dict[str, Any]) -> None:
+        await self._live(order, "active")
+
+    async def _live(self, order: dict[str, Any], state: str) -> None:
+        page, _ = self._open[order["who"]]
+        cdp = await page.context.new_cdp_session(page)
+        await cdp.send("Page.enable")
+        await cdp.send("Page.setWebLifecycleState", {"state": state})
+        tell(order["who"], {"event": state})
+
+    async def offline(self, order: dict[str, Any]) -> None:
+        await self._connect(order, False)
+
+    async def online(self, order: dict[str, Any]) -> None:
+        await self._connect(order, True)
+
+    async def _connect(self, order: dict[str, Any], is_online: bool) -> None:
+        page, _ = self._open[order["who"]]
+        await page.context.set_offline(not is_online)
+        tell(order["who"], {"event": order["do"]})
+
+    async def away(self, order: dict[str, Any]) -> None:
+        page, _ = self._open[order["who"]]
+        await page.goto("about:blank")
+        tell(order["who"], {"event": "away"})
+
+    async def back(self, order: dict[str, Any]) -> None:
+        page, _ = self._open[order["who"]]
+        await page.go_back(wait_until="commit")
+        tell(order["who"], {"event": "back"})
+
     async def leave(self, order: dict[str, Any]) -> None:
         page, _ = self._open.pop(order["who"])
         await page.context.close()
@@ -78,7 +114,9 @@ async def attempt(pages: Pages, order: dict[str, Any]) -> None:
 
 async def main() -> None:
     async with async_playwright() as playwright:
-        pages = Pages(await playwright.chromium.launch(executable_path=chromium(), args=SWITCHES))
+        pages = Pages(
+            await playwright.chromium.launch(executable_path=chromium(), args=SWITCHES, ignore_default_args=KEEP_PAGES)
+        )
         tasks = set()
         while line := await asyncio.to_thread(sys.stdin.readline):
             task = asyncio.create_task(attempt(pages, json.loads(line)))
