@@ -33,6 +33,7 @@ addEventListener("DOMContentLoaded", () => {
   const say = () => tell("status", { state: status.dataset.state })
   new MutationObserver(say).observe(status, { attributes: true, attributeFilter: ["data-state"] })
   say()
+  tell("loaded")
   addEventListener("pageshow", event => event.persisted && tell("kept"))
 })
 """
