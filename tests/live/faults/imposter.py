@@ -22,8 +22,11 @@ class Imposter(StreamServer):
 
     def _answer(self, caller: Any, _address: object) -> None:
         with caller:
-            if not caller.recv(65536):
+            asked = caller.recv(65536)
+            if not asked:
                 return
             self.answers += 1
-            head = f"HTTP/1.1 {next(self._statuses)}\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\n"
+            # A 200 to what is said would be an acknowledgement that is not the server's: nobody could see through it.
+            status = STATUSES[0] if asked.startswith(b"POST") else next(self._statuses)
+            head = f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\n"
             caller.sendall(head.encode() + b"Connection: close\r\n\r\n" + PAGE)

@@ -138,7 +138,9 @@ def test_every_client_reads_what_was_said(start_rig: StartRig, crew: Crew, page:
     assert [text for _, text in shown] == texts
     watchers = [crew.watch(kind, rig.url, party) for kind in READERS]
     try:
-        until(lambda: all(len(watcher.heard_at) >= len(texts) or watcher.losses for watcher in watchers), 100)
+        until(
+            lambda: all(len(watcher.heard_at) >= len(texts) or watcher.losses for watcher in watchers), 30 + count / 100
+        )
         for watcher in watchers:
             assert not watcher.losses, (watcher.name, watcher.losses[0])
             assert watcher.shown[party.threads[0]] == shown, watcher.name
