@@ -11,7 +11,7 @@ import { ThreadList, titleOf } from "./draw/threads.js"
 import { drawTitle } from "./draw/title.js"
 import { Drafts } from "./drafts.js"
 import { History } from "./history.js"
-import { initial } from "./interpret/state.js"
+import { initial, reduce } from "./interpret/state.js"
 import { unreadIn } from "./interpret/threads.js"
 import { visible } from "./interpret/rooms.js"
 import { goTo, keepAddress, threadInAddress } from "./places.js"
@@ -21,14 +21,16 @@ import { listenForWakes } from "./receive/wakes.js"
 import { Sender } from "./sender.js"
 import { Session } from "./session.js"
 import { Store } from "./store.js"
+import { Unsent } from "./unsent.js"
 import { uuid } from "./uuid.js"
 
 const MINUTE_MS = 60_000
-const page = uuid()
+const page = uuid() // of this load, in memory only: what is kept for a tab is copied when the tab is
 const snapshot = JSON.parse(document.getElementById("state").textContent)
 const { user, agents, limits } = snapshot
 
-const store = new Store(initial(snapshot), draw)
+const unsent = new Unsent(user)
+const store = new Store(reduce(initial(snapshot), { type: "restored", messages: unsent.all, said: snapshot.messages }), draw)
 const session = new Session({ api, user, onStranger: () => location.assign("/") })
 const connection = new Connection({
   cursor: snapshot.cursor,
@@ -45,7 +47,7 @@ const drafts = new Drafts(user)
 
 const threadList = new ThreadList({ onChoose: show, onMore: () => past.moreThreads() })
 const conversation = new Conversation({
-  onRetry: (kind, client_id) => kind === "run" ? askAgain() : sender.retry(client_id),
+  onRetry: (kind, client_id) => retry[kind](client_id),
   onDiscard: client_id => sender.discard(client_id),
   onOlder: () => past.older(),
   onReload: () => past.load(),
@@ -68,6 +70,7 @@ function openStream(cursor, focused) {
 function draw() {
   markRead() // before drawing, so that what is read as it comes never looks unread
   const { state } = store
+  unsent.keep(state.sending)
   keepAddress(state)
   threadList.draw(state)
   conversation.draw(state)
@@ -91,8 +94,14 @@ function announce(before, message) {
 
 function connectionChanged(status, before) {
   connectionStatus.draw(status)
+  lock(status.state === "signed_out")
   if (status.state === "signed_out") signIn.open()
   if (status.state === "connected" && before !== "connected") resume() // once: what is refused again waits for Retry
+}
+
+/** Whoever signed out, here or in another tab, left this page open: what was said is not for the next who comes by. */
+function lock(locked) {
+  document.body.dataset.locked = locked
 }
 
 /** Do what could not be done: the session may have been renewed here or in another tab. */
@@ -116,6 +125,16 @@ function started(thread) {
   if (store.state.open !== null) return
   drafts.move(null, thread.id)
   show(thread.id)
+}
+
+const retry = {
+  run: askAgain,
+  message: client_id => sender.retry(client_id),
+  /** It can never be accepted as it is: what was written goes back to where it can be changed. */
+  edit: client_id => {
+    composer.takeBack(store.state.sending.get(client_id).text)
+    sender.discard(client_id)
+  },
 }
 
 async function askAgain() {
@@ -153,6 +172,7 @@ function markRead() {
   store.dispatch({ type: "seen", thread_id: open, seq })
 }
 
+addEventListener("pagehide", () => unsent.keep(store.state.sending))
 addEventListener("popstate", () => {
   const thread_id = threadInAddress()
   if (thread_id && !store.state.threads.has(thread_id)) location.reload()

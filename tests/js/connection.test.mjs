@@ -88,6 +88,7 @@ test("a goodbye is no failure, and says when to come back", () => {
   last().send("bye", { reason: "rotate", retry_ms: 2_500 })
   assert.equal(connection.status.failures, 0)
   assert.equal(connection.status.retryAt - Date.now(), 2_500)
+  assert.equal(connection.status.reason, "rotate")
   assert.ok(last().closed)
   passPause()
   assert.equal(lines.length, 2)

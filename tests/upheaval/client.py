@@ -105,11 +105,6 @@ class Client:
     def seen(self) -> Shown:
         return only(self.mirror.seen(), self.thread_id)
 
-    @property
-    def fresh(self) -> Shown:
-        """What it would see if it began now."""
-        return only(Client(self.world).mirror.seen(), self.thread_id)
-
 
 class Page(Client):
     """As our page does it (receive/connection.js): it hangs up at a reset and keeps its cursor until the state is here.

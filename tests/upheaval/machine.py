@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ import gevent
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.upheaval.client import Client, Page
+from tests.upheaval.client import Client, Page, only
 from tests.upheaval.mirror import differing
 from tests.upheaval.scripts import Scripts
 from tests.upheaval.world import WORKERS, World
@@ -21,13 +20,13 @@ LATER = 30.0  # seconds: a ping is due
 MUCH_LATER = 700.0  # seconds: a stream has lived its life
 MANY = 6  # readers
 LOOKS = 2  # of a worker after which it has heard of everything
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nothing here is about what a disk keeps
 ROUNDS = 50  # after which all should be quiet
 
+UPSETS = ("prune 0.3", "prune 0.7", "prune 1.0", "save", "rotate", "rotate", "restore")
 TALK = ("say", "reply", "reply", "edit", "take_back", "mark_read", "retry")
 ALL = 1_000_000  # bytes
 some = st.integers(0, 7)
-whom = st.none() | some
+whom = st.sampled_from([None, *range(6)])  # one of them, or all
 sizes = st.integers(0, 1_500) | st.just(ALL)
 worker = st.integers(0, WORKERS - 1)
 
@@ -43,13 +42,12 @@ class Clock:
 
 
 class Upheaval(RuleBasedStateMachine):
-    """Alice's log, two workers, and readers of every kind. Numbers name one of those there are."""
+    """Alice's log, two workers, and readers of every kind. A number names one of those there are, if any."""
 
-    def __init__(self, template: SimpleNamespace, scripts: Scripts, clock: Clock) -> None:
+    def __init__(self, beginning: SimpleNamespace, scripts: Scripts, clock: Clock) -> None:
         super().__init__()
         self.scripts, self.clock = scripts, clock
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
-        self.world = World(template, Path(self.folder.name))
+        self.world = World(beginning)
         self.clients: list[Client] = []
         self.held = 0  # steps for which the store does not answer
 
@@ -86,18 +84,20 @@ class Upheaval(RuleBasedStateMachine):
 
     # What is done to the log and to its workers
 
-    @rule(share=st.sampled_from([0.3, 0.7, 1.0]))
-    def prune(self, share: float) -> None:
-        self.world.prune(share)
-
-    @rule(act=st.sampled_from(["save", "rotate", "rotate", "restore", "restore_slowly"]))
-    def keep_or_restore(self, act: str) -> None:
+    @rule(n=some, act=st.sampled_from(UPSETS), noticed=st.booleans())
+    def upset_log(self, n: int, act: str, noticed: bool) -> None:
         """After a restore the operator rotates the epochs before anything is written; workers may look before."""
-        getattr(self.world, act.removesuffix("_slowly"))()
-        if act == "restore_slowly":
+        self.talk([(n, n, "reply")])  # nobody has heard of it yet
+        if act.startswith("prune"):
+            self.world.prune(float(act.removeprefix("prune ")))
+        elif act != "rotate":
+            getattr(self.world, act)()
+        if noticed:
             self.look()
-        if act != "save":
+        if act in ("rotate", "restore"):
             self.world.rotate()
+        if noticed:
+            self.look()
 
     @rule(worker=worker)
     def replace_worker(self, worker: int) -> None:
@@ -112,35 +112,41 @@ class Upheaval(RuleBasedStateMachine):
         self.world.may_answer.clear()
         self.held = steps
 
-    @rule(seconds=st.sampled_from([LATER, MUCH_LATER]))
-    def pass_time(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([LATER, MUCH_LATER]), wakes=st.booleans())
+    def pass_time(self, seconds: float, wakes: bool) -> None:
+        """Whoever is not woken by it notices it with what comes next."""
         self.clock.now += seconds
-        for client in self.connected:
+        for client in self.connected if wakes else ():
             client.wake()
 
     # What becomes of the hints
 
     @precondition(lambda self: self.world.hints)
-    @rule(which=st.lists(some, min_size=1, max_size=6))
-    def deliver(self, which: list[int]) -> None:
-        """Any of them, so also before an earlier one, and another time later."""
+    @rule(which=st.lists(some, min_size=1, max_size=6), drops=st.booleans())
+    def deliver(self, which: list[int], drops: bool) -> None:
+        """Any of them, so also before an earlier one, and another time later; those that were not may be lost."""
         for n in which:
             self.world.deliver(self.world.hints[n % len(self.world.hints)])
+            self.settle()
+        if drops:
+            self.world.hints.clear()
 
     @precondition(lambda self: self.world.hints)
-    @rule(share=some)
-    def drop(self, share: int) -> None:
-        del self.world.hints[share::2]
-
-    @precondition(lambda self: self.world.hints)
-    @rule()
-    def deliver_all(self) -> None:
+    @rule(order=st.integers(0, 99))
+    def deliver_all(self, order: int) -> None:
+        """One after the other, at 0 in the order in which they were rung."""
+        if order:
+            Random(order).shuffle(self.world.hints)
         while self.world.hints:
             self.world.deliver(self.world.hints.pop(0))
+            self.settle()
 
-    @rule(worker=worker)
-    def tick(self, worker: int) -> None:
-        self.world.tick(worker)
+    @rule()
+    def look(self) -> None:
+        """Every worker looks at the heads, and what follows from it happens."""
+        for n in range(WORKERS):
+            self.world.tick(n)
+        self.settle()
 
     # What readers do
 
@@ -211,15 +217,11 @@ class Upheaval(RuleBasedStateMachine):
             self.look()
         else:
             raise AssertionError("it never comes to rest")
+        fresh = Client(self.world)
         for client in self.clients:
-            assert differing(client.seen, client.fresh) == []
+            assert differing(client.seen, only(fresh.seen, client.thread_id)) == []
             if isinstance(client, Page):
                 client.steps.append(("same", client.state()))
-
-    def look(self) -> None:
-        for n in range(WORKERS):
-            self.world.tick(n)
-        self.settle()
 
     def goes_on(self, client: Client) -> bool:
         """Let it do what it would do by itself; was there anything to do?"""
@@ -243,9 +245,7 @@ class Upheaval(RuleBasedStateMachine):
             for client in self.clients:
                 client.cut()
             self.settle()
-            self.folder.cleanup()
 
     @staticmethod
     def one_of(things: list[Any], n: int) -> Iterator[Any]:
-        """The one that the number names, or none where there are none."""
         return iter([things[n % len(things)]] if things else [])

@@ -39,18 +39,22 @@ class Hint(NamedTuple):
     event: Event
 
 
-def make_template(path: Path) -> SimpleNamespace:
-    """A migrated database with Alice and her agent, to be copied for every world."""
-    migrate(f"sqlite:///{path}")
+def begin(folder: Path) -> SimpleNamespace:
+    """A store with Alice and her agent, for one world after the other: its engines are slow to warm up."""
+    store = Store(f"sqlite:///{folder / 'world.db'}")
+    migrate(f"sqlite:///{folder / 'world.db'}")
 
     def make(session: Session) -> SimpleNamespace:
         acme = accounts.add_tenant(session, "Acme")
         user = accounts.add_user(session, acme, "alice@example.com", "no password", "member")
         agent, _ = agents.add_agent(session, acme, "echo", "http://192.0.2.1/")
         participant = session.query(Participant).filter_by(user_id=user.id).one()
-        return SimpleNamespace(path=path, alice=Viewer(user, participant.id, f"key:{user.id}"), agent=agent)
+        alice = Viewer(user, participant.id, f"key:{user.id}")
+        return SimpleNamespace(folder=folder, store=store, alice=alice, agent=agent)
 
-    return Store(f"sqlite:///{path}").write(make)
+    beginning = store.write(make)
+    copy(folder / "world.db", folder / "begin.db")
+    return beginning
 
 
 class World:
@@ -59,12 +63,13 @@ class World:
     A read takes its snapshot and gives its answer once `may_answer` is set.
     """
 
-    def __init__(self, template: SimpleNamespace, folder: Path) -> None:
-        self.alice, self._agent, self._folder = template.alice, template.agent, folder
+    def __init__(self, beginning: SimpleNamespace) -> None:
+        self.alice, self._agent, self.store = beginning.alice, beginning.agent, beginning.store
         self.log = self.alice.participant_id
-        self._path = folder / "world.db"
-        copy(template.path, self._path)
-        self.store = Store(f"sqlite:///{self._path}", self._committed)
+        self.store.after_commit = self._committed
+        self._path, self._saved = beginning.folder / "world.db", beginning.folder / "saved.db"
+        copy(beginning.folder / "begin.db", self._path)
+        copy(beginning.folder / "begin.db", self._saved)
         self.hints: list[Hint] = []
         self.threads_of: dict[str, dict[int, str]] = defaultdict(dict)  # by epoch and seq
         self.may_answer = Flag()
@@ -207,12 +212,11 @@ class World:
         self.threads_of[epoch].update(rows)
 
     def save(self) -> None:
-        copy(self._path, self._folder / "saved.db")
+        copy(self._path, self._saved)
 
     def restore(self) -> None:
         """Bring back the saved state, under running workers. What was said since is gone."""
-        if (self._folder / "saved.db").exists():
-            copy(self._folder / "saved.db", self._path)
+        copy(self._saved, self._path)
 
 
 def copy(source: Path, target: Path) -> None:

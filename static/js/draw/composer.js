@@ -10,6 +10,7 @@ export class Composer {
   #limit
   #onSay
   #thread
+  #nobody = false // is there no one to ask?
 
   /** `limit` is counted in characters as the server counts them: code points. */
   constructor({ drafts, limit, onSay }) {
@@ -26,12 +27,20 @@ export class Composer {
 
   /** Show the draft of the thread that is open now. What was typed in one that is gone begins a new one. */
   draw(state) {
+    this.#nobody = state.open === null && state.agents.length === 0
     if (this.#thread === state.open) return
     const early = this.#thread === undefined ? this.#text.value : "" // typed before this script had loaded
     if (state.gone.has(this.#thread)) this.#drafts.move(this.#thread, null)
     this.#thread = state.open
     this.#fill(early || this.#drafts.of(state.open))
     if (early) this.#typed()
+  }
+
+  /** Words that could not be sent stand before those typed since. */
+  takeBack(text) {
+    this.#fill([text, this.#text.value].filter(Boolean).join("\n"))
+    this.#typed()
+    this.focus()
   }
 
   focus() {
@@ -52,7 +61,7 @@ export class Composer {
 
   #submit() {
     const text = this.#text.value.trim()
-    if (!text || this.#left() < 0) return
+    if (!text || this.#left() < 0 || this.#nobody) return
     const thread = this.#thread
     this.#fill("")
     this.#drafts.keep(thread, "")
@@ -71,7 +80,7 @@ export class Composer {
     this.#count.hidden = left > this.#limit * (1 - NEARLY)
     this.#count.textContent = left < 0 ? `${characters(-left)} too many` : `${characters(left)} left`
     this.#form.dataset.over = left < 0
-    this.#send.disabled = left < 0 || !this.#text.value.trim()
+    this.#send.disabled = left < 0 || this.#nobody || !this.#text.value.trim()
   }
 
   #grow() {

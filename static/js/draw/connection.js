@@ -12,11 +12,21 @@ const WORDS = {
   resting: "Resting",
   signed_out: "Signed out",
 }
+const GOODBYES = {
+  rotate: "Renewing the connection",
+  drain: "Server restarting",
+  limit: "Server busy",
+  auth: "Checking your session",
+}
+const RENEWED = "Up to date again"
+const RENEWED_MS = 6_000
 
 export class ConnectionStatus {
   #line = document.getElementById("connection-status")
   #panel = document.getElementById("connection-panel")
   #status = null
+  #stale = false
+  #renewed = null // a timer, for as long as it is said
 
   constructor({ onRetry, onSignIn }) {
     part(this.#panel, "retry").addEventListener("click", onRetry)
@@ -27,11 +37,29 @@ export class ConnectionStatus {
 
   draw(status) {
     this.#status = status
+    if (status.state === "resyncing") this.#stale = true
+    else if (status.state === "connected" && this.#stale) this.#renew()
     this.#line.dataset.state = status.state
-    setText(part(this.#line, "word"), WORDS[status.state])
+    this.#drawWord()
     part(this.#line, "sign-in").hidden = status.state !== "signed_out"
     this.#drawSeconds()
     this.#drawPanel()
+  }
+
+  /** What the page held was stale, and all of it was fetched anew: say so, but not for long. */
+  #renew() {
+    this.#stale = false
+    clearTimeout(this.#renewed)
+    this.#renewed = setTimeout(() => {
+      this.#renewed = null
+      this.#drawWord()
+    }, RENEWED_MS)
+  }
+
+  #drawWord() {
+    const { state, reason } = this.#status
+    const renewed = this.#renewed !== null && state === "connected"
+    setText(part(this.#line, "word"), renewed ? RENEWED : GOODBYES[reason] ?? WORDS[state])
   }
 
   #drawSeconds() {

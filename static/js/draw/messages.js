@@ -9,7 +9,7 @@ const FOLDED = { reasoning: "Reasoning", tool: "Tool", data: "Data" }
 export class Messages {
   #list
 
-  /** `onRetry(kind, entry)`: kind "message" sends again, "run" asks the agent again. */
+  /** `onRetry(kind, key)`: "message" sends again, "edit" gives the text back, "run" asks the agent again. */
   constructor({ onRetry, onDiscard }) {
     const make = entry => entry.type === "day" ? fromTemplate("day-template") : this.#make(entry.key, { onRetry, onDiscard })
     this.#list = new KeyedList(document.getElementById("messages"), { make, update })
@@ -87,5 +87,6 @@ function fillState(item, { delivery, stopped, failure, retry }) {
   part(item, "failure").hidden = !failure
   part(item, "reason").textContent = failure ?? ""
   part(item, "retry").hidden = !retry
-  part(item, "discard").hidden = retry !== "message"
+  part(item, "retry").textContent = retry === "edit" ? "Edit" : "Retry"
+  part(item, "discard").hidden = !retry || retry === "run"
 }

@@ -4,6 +4,11 @@ export function begin(sending, message) {
   return new Map(sending).set(message.client_id, { ...message, status: "sending", error: null })
 }
 
+/** What an earlier load of this page had not sent, but for what the server is seen to hold by now. */
+export function restore(sending, kept, messages) {
+  return settle(new Map([...kept.map(message => [message.client_id, message]), ...sending]), messages)
+}
+
 /** The thread that the first messages were waiting for exists now. */
 export function place(sending, thread_id) {
   const placed = ([client_id, message]) => [client_id, { ...message, thread_id: message.thread_id ?? thread_id }]

@@ -55,6 +55,7 @@ const actions = {
     sending: sending.place(state.sending, thread.id),
   }),
   sending: (state, { message }) => ({ ...state, sending: sending.begin(state.sending, message) }),
+  restored: (state, { messages, said }) => ({ ...state, sending: sending.restore(state.sending, messages, said?.items ?? []) }),
   retried: (state, { client_id }) => ({ ...state, sending: sending.retry(state.sending, client_id) }),
   failed: (state, { client_id, error }) => ({ ...state, sending: sending.fail(state.sending, client_id, error) }),
   discarded: (state, { client_id }) => ({ ...state, sending: sending.settle(state.sending, [{ client_id }]) }),

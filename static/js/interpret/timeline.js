@@ -3,6 +3,7 @@ import { newestRun, newestRuns, visible } from "./rooms.js"
 
 const GROUP_MS = 5 * 60_000
 const FAILED = new Set(["error", "timeout", "lost"])
+const HOPELESS = new Set([400, 404, 409, 413, 422]) // the same words will never be taken
 const BUSY = new Set(["queued", "running"])
 
 export function timeline(state) {
@@ -50,7 +51,7 @@ function unsentEntry(message) {
     delivery: message.status,
     stopped: false,
     failure: message.error?.message ?? null,
-    retry: message.status === "failed" ? "message" : null,
+    retry: message.status === "failed" ? (HOPELESS.has(message.error.status) ? "edit" : "message") : null,
   }
 }
 

@@ -168,7 +168,7 @@ export class Connection {
 
   #leave({ reason, retry_ms }) {
     this.#hangUp()
-    this.#later("waiting", retry_ms)
+    this.#later("waiting", retry_ms, { reason })
     if (reason === "auth") this.ask()
   }
 
@@ -202,9 +202,10 @@ export class Connection {
     this.#behind = null
   }
 
-  #later(state, delay) {
+  /** `reason` is the server's, where it gave one. */
+  #later(state, delay, { reason } = {}) {
     this.#timer = setTimeout(() => this.connect(), delay)
-    this.#say(state, { retryAt: Date.now() + delay })
+    this.#say(state, { retryAt: Date.now() + delay, reason })
   }
 
   #say(state, more = {}) {
