@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -33,9 +34,9 @@ def ensure(lock: str) -> None:
             _renew(lock)
 
 
-def run(module: str, *arguments: str) -> int:
-    """Run a module of the .venv in the project root and return its exit code."""
-    return subprocess.run([PYTHON, "-m", module, *arguments], cwd=ROOT).returncode
+def run(module: str, *arguments: str, say: int | IO[bytes] | None = None) -> int:
+    """Run a module of the .venv in the project root, its output to `say` if given, and return its exit code."""
+    return subprocess.run([PYTHON, "-m", module, *arguments], cwd=ROOT, stdout=say, stderr=say).returncode
 
 
 def _refuse_old_python() -> None:

@@ -57,7 +57,7 @@ def test_a_postgres_that_crashes_and_comes_back_costs_seconds_and_no_message(pos
     report.check()
     postgres_rig.notes.append(f"down: {report.answers(down)}; ready {took:.2f} s after, then {report.answers(after)}")
     assert took <= generous(RECOVERY)
-    refused = [attempt.at for attempt in report.attempts() if attempt.status == 503]
+    refused = [attempt.at + attempt.seconds for attempt in report.attempts() if attempt.status == 503]
     assert min(refused) >= down.start
     assert max(refused) - down.end <= generous(RECOVERY)
     expect_only_refusals(report)
