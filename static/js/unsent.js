@@ -23,8 +23,12 @@ export class Unsent {
     if (sending === this.#kept) return
     this.#kept = sending
     const messages = [...sending.values()].map(plain)
-    if (messages.length) sessionStorage.setItem(this.#key, JSON.stringify(messages))
-    else sessionStorage.removeItem(this.#key)
+    try {
+      if (messages.length) sessionStorage.setItem(this.#key, JSON.stringify(messages))
+      else sessionStorage.removeItem(this.#key)
+    } catch (error) {
+      console.warn("Not kept for a reload:", error) // no room: the page itself still has it
+    }
   }
 }
 

@@ -27,6 +27,15 @@ class Chat:
         self.text.fill(text)
         self.text.press("Enter")
 
+    def lose_line(self) -> None:
+        """The browser says that there is no network, and soon after that there is."""
+        self.page.evaluate("dispatchEvent(new Event('offline'))")
+        self.page.evaluate("dispatchEvent(new Event('online'))")
+
+    def try_quickly(self) -> None:
+        """Take the shortest pauses that chance may give, so that nobody waits for the longest."""
+        self.page.evaluate("Math.random = () => 0.05")
+
     def another_tab(self) -> Chat:
         """The same person, the same conversation, one more tab."""
         other = Chat(self.page.context.new_page(), self.url)

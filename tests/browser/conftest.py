@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import APIRequestContext, ConsoleMessage, Page, Playwright, expect
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import SWITCHES, chromium
@@ -28,15 +28,41 @@ def broken() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="session")
+def cookies(playwright: Playwright, server: Server) -> list[Any]:
+    """Of one session of Alice's: signing in takes as long as some tests."""
+    browserless: APIRequestContext = playwright.request.new_context(base_url=server.url)
+    answer = browserless.post("/login", data={"name": server.name, "password": server.password})
+    assert answer.ok, answer.text()
+    kept = browserless.storage_state()["cookies"]
+    browserless.dispose()
+    return kept
+
+
 @pytest.fixture
-def chat(page: Page, server: Server, broken: list[str]) -> Iterator[Chat]:
+def chat(page: Page, server: Server, cookies: list[Any], broken: list[str]) -> Iterator[Chat]:
     """Alice's page, signed in, with a new conversation open and the stream connected."""
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("console", lambda message: note_violation(message, broken))
-    chat = Chat(page, server.url)
+    page.context.add_cookies(cookies)
+    chat = watched(page, server, broken)
+    page.goto(server.url)
+    chat.expect_connected()
+    yield chat
+    assert broken == []
+
+
+@pytest.fixture
+def own_chat(page: Page, server: Server, broken: list[str]) -> Iterator[Chat]:
+    """The same in a session of its own, which the test may end."""
+    chat = watched(page, server, broken)
     chat.sign_in(server.name, server.password)
     yield chat
     assert broken == []
+
+
+def watched(page: Page, server: Server, broken: list[str]) -> Chat:
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("console", lambda message: note_violation(message, broken))
+    return Chat(page, server.url)
 
 
 def note_violation(message: ConsoleMessage, broken: list[str]) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import signal
 
+import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from chat import accounts
-from chat.models import User
 from tests.browser.chat import Chat
 from tests.browser.proxy import Proxy
-from tests.browser.stores import store_of
-from tests.server import Server, command_line
-from tests.until import until
+from tests.browser.stores import add_person
+from tests.server import Server
 
 
 def test_a_cut_line_heals_and_nothing_said_meanwhile_is_missed(page: Page, server: Server, proxy: Proxy) -> None:
@@ -52,6 +49,7 @@ def test_a_server_that_accepts_and_hangs_up_reaches_the_panel_which_heals_by_its
         attempts.append(route.request.url)
         route.fulfill(status=200, content_type="text/event-stream", body="")
 
+    chat.try_quickly()
     chat.page.route("**/stream?**", accept_and_hang_up)
     chat.text.fill("a draft")
     chat.page.evaluate("dispatchEvent(new Event('offline'))")
@@ -79,17 +77,16 @@ def test_a_server_that_greets_and_hangs_up_reaches_the_panel_too(chat: Chat) -> 
         assert cursor
         route.fulfill(status=200, content_type="text/event-stream", body=greeting.format(cursor=cursor[1]))
 
+    chat.try_quickly()
     chat.page.route("**/stream?**", greet_and_hang_up)
-    chat.page.evaluate("dispatchEvent(new Event('offline'))")
-    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    chat.lose_line()
     expect(chat.panel).to_be_visible(timeout=40_000)
 
 
 def test_a_refused_stream_is_opened_again(chat: Chat) -> None:
     """P17: any status but 200 ends an EventSource for good, and hides the status."""
     chat.page.route("**/stream?**", lambda route: route.fulfill(status=503, body="busy"))
-    chat.page.evaluate("dispatchEvent(new Event('offline'))")
-    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    chat.lose_line()
     expect(chat.status).to_have_attribute("data-state", "waiting")
     chat.page.unroute("**/stream?**")
     chat.expect_connected()
@@ -100,8 +97,7 @@ def test_a_stream_that_is_refused_for_its_focus_is_opened_without(chat: Chat) ->
     expect(chat.answers).to_have_count(1)
     focused = re.compile(rf"/stream\?.*{chat.thread_id}")
     chat.page.route(focused, lambda route: route.fulfill(status=404, body="gone"))
-    chat.page.evaluate("dispatchEvent(new Event('offline'))")
-    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    chat.lose_line()
     expect(chat.status).to_have_attribute("data-state", "waiting")
     chat.expect_connected()
 
@@ -125,10 +121,25 @@ def test_a_dead_line_that_nobody_closed_is_noticed(page: Page, server: Server, p
     chat.expect_connected()
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("rotate", "Renewing the connection"), ("drain", "Server restarting"), ("limit", "Server busy")],
+)
+def test_why_the_server_ends_a_stream_is_said_in_words(chat: Chat, reason: str, words: str) -> None:
+    goodbye = f'event: bye\nretry: 2000\ndata: {{"reason":"{reason}","retry_ms":2000}}\n\n'
+    chat.page.route("**/stream?**", lambda route: route.fulfill(content_type="text/event-stream", body=goodbye))
+    chat.lose_line()
+    expect(chat.status).to_contain_text(words)
+    chat.page.unroute("**/stream?**")
+    chat.expect_connected()
+    expect(chat.status).to_contain_text("Connected")
+
+
 def test_a_session_that_ends_keeps_the_draft_and_resumes_after_signing_in(
-    chat: Chat, server: Server, browser: Browser
+    own_chat: Chat, server: Server, browser: Browser
 ) -> None:
     """P26."""
+    chat = own_chat
     chat.say("before")
     expect(chat.answers).to_have_count(1)
     chat.text.fill("half a sentence")
@@ -151,8 +162,9 @@ def test_a_session_that_ends_keeps_the_draft_and_resumes_after_signing_in(
 
 
 def test_a_message_sent_into_an_ended_session_is_sent_after_signing_in(
-    chat: Chat, server: Server, browser: Browser
+    own_chat: Chat, server: Server, browser: Browser
 ) -> None:
+    chat = own_chat
     chat.say("before")
     expect(chat.answers).to_have_count(1)
     end_session(chat, browser)
@@ -168,7 +180,8 @@ def test_a_message_sent_into_an_ended_session_is_sent_after_signing_in(
     expect(chat.said).to_have_text(["before", "too late"])
 
 
-def test_signing_in_in_another_tab_is_enough_for_this_one(chat: Chat, server: Server, browser: Browser) -> None:
+def test_signing_in_in_another_tab_is_enough_for_this_one(own_chat: Chat, server: Server, browser: Browser) -> None:
+    chat = own_chat
     chat.text.fill("half a sentence")
     end_session(chat, browser)
     expect(chat.sign_in_panel).to_be_visible()
@@ -177,7 +190,21 @@ def test_signing_in_in_another_tab_is_enough_for_this_one(chat: Chat, server: Se
     chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(chat.sign_in_panel).to_be_hidden()
     chat.expect_connected()
+    expect(chat.threads.get_by_role("listitem").first).to_be_visible()
     expect(chat.text).to_have_value("half a sentence")
+
+
+def test_a_session_that_has_ended_shows_nothing_of_what_was_said(own_chat: Chat, browser: Browser) -> None:
+    """Signed out in one tab, and the other left open for whoever comes by."""
+    own_chat.say("for my eyes only")
+    expect(own_chat.answers).to_have_count(1)
+    end_session(own_chat, browser)
+    for shown in (own_chat.said, own_chat.threads.get_by_role("listitem").first, own_chat.page.locator("#room-title")):
+        expect(shown).not_to_be_visible()
+    own_chat.sign_in_panel.get_by_role("button", name="Not now").click()
+    for shown in own_chat.page.get_by_text("for my eyes only").all():
+        expect(shown).not_to_be_visible()
+    expect(own_chat.text).to_be_visible()
 
 
 def end_session(chat: Chat, browser: Browser) -> None:
@@ -187,25 +214,6 @@ def end_session(chat: Chat, browser: Browser) -> None:
     answer = elsewhere.request.post(f"{chat.url}/logout", headers={"Origin": chat.url, "Accept": "application/json"})
     assert answer.status == 204
     elsewhere.close()
-
-
-def test_a_killed_server_that_comes_back_finds_the_page_complete(page: Page, own_server: Server) -> None:
-    chat = Chat(page, own_server.url)
-    chat.sign_in(own_server.name, own_server.password)
-    chat.say("before")
-    expect(chat.answers).to_have_count(1)
-    workers = own_server.workers()
-    own_server.stop(signal.SIGKILL)
-    until(lambda: not any(map(command_line, workers)), 30)  # they outlive it by a second
-    expect(chat.status).to_have_attribute("data-state", "waiting")
-    chat.say("into the dark")
-    expect(chat.failures).to_have_count(1)
-    own_server.start()
-    own_server.reply(chat.thread_id, "said after the restart", "restart")
-    expect(chat.answers.last).to_have_text("said after the restart", timeout=60_000)
-    chat.failures.get_by_role("button", name="Retry").click()
-    expect(chat.said).to_have_text(["before", "into the dark"])
-    expect(chat.answers).to_have_count(3)
 
 
 def test_a_history_that_is_stale_is_fetched_anew(chat: Chat, server: Server) -> None:
@@ -224,6 +232,7 @@ def test_a_history_that_is_stale_is_fetched_anew(chat: Chat, server: Server) -> 
     chat.page.evaluate("dispatchEvent(new Event('offline'))")
     server.reply(thread_id, "two", "reset-2")
     chat.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(chat.status).to_contain_text("Up to date again")
     expect(chat.answers).to_have_text(["one", "two"])
     chat.expect_connected()
     server.reply(thread_id, "three", "reset-3")
@@ -231,8 +240,9 @@ def test_a_history_that_is_stale_is_fetched_anew(chat: Chat, server: Server) -> 
     assert len(seen) == 2
 
 
-def test_somebody_else_who_signs_in_finds_their_own_page(chat: Chat, server: Server, browser: Browser) -> None:
+def test_somebody_else_who_signs_in_finds_their_own_page(own_chat: Chat, server: Server, browser: Browser) -> None:
     """Nothing that Alice wrote is shown to Bob, and nothing that she had still to send is said in his name."""
+    chat = own_chat
     add_person(server, "bob@example.com", "bobs password")
     chat.say("before")
     expect(chat.answers).to_have_count(1)
@@ -268,11 +278,3 @@ def test_what_alice_had_still_to_send_is_not_said_by_bob_who_signs_in_while_her_
     expect(chat.page.get_by_text("bert@example.com")).to_be_visible()
     expect(chat.page.get_by_text("Alice's secret")).to_have_count(0)
     expect(other.threads.get_by_role("listitem")).to_have_count(0)
-
-
-def add_person(server: Server, name: str, password: str) -> None:
-    def add(session):  # type: ignore[no-untyped-def]
-        tenant = session.query(User).filter_by(name=server.name).one().tenant
-        accounts.add_user(session, tenant, name, accounts.hasher.hash(password))
-
-    store_of(server).write(add)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.chat import Chat
-from tests.server import Server
+from tests.conftest import running
+from tests.server import Server, command_line
 from tests.until import until
 
 BACK = 60_000  # ms: the panel's longest pause, and a machine that is slow
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all of them: whatever was killed, it is whole again afterwards."""
+    yield from running(tmp_path_factory.mktemp("crashes"))
 
 
 def kill_a_worker(server: Server) -> None:
@@ -30,8 +37,14 @@ def kill_the_broker(server: Server) -> None:
 
 
 def kill_the_server(server: Server) -> None:
-    server.stop(signal.SIGKILL)
+    kill_at_once(server)
     server.start()
+
+
+def kill_at_once(server: Server) -> None:
+    workers = server.workers()
+    server.stop(signal.SIGKILL)
+    until(lambda: not any(map(command_line, workers)), 30)  # they outlive it by a second
 
 
 @pytest.mark.parametrize("kill", [kill_a_worker, kill_every_worker, kill_the_broker, kill_the_server])
@@ -43,9 +56,9 @@ def test_pages_are_complete_after(kill: Callable[[Server], None], context: Brows
     pages = [chat, chat.another_tab()]
     for page in pages:
         page.page.evaluate("window.reloaded = false")
-    assert own_server.reply(chat.thread_id, "at the last moment", "k1")[0] == 200
+    assert own_server.reply(chat.thread_id, "at the last moment", f"{kill.__name__}-1")[0] == 200
     kill(own_server)
-    until(lambda: posted(own_server, chat.thread_id, "in the meantime", "k2"), 30)
+    until(lambda: posted(own_server, chat.thread_id, "in the meantime", f"{kill.__name__}-2"), 30)
     for page in pages:
         expect(page.answers).to_have_text(["You said: before", "at the last moment", "in the meantime"], timeout=BACK)
         page.expect_connected()
@@ -54,6 +67,23 @@ def test_pages_are_complete_after(kill: Callable[[Server], None], context: Brows
         expect(page.said).to_have_text(["before", "after"], timeout=BACK)
         expect(page.answers).to_have_count(4, timeout=BACK)
         assert page.page.evaluate("window.reloaded") is False
+
+
+def test_a_killed_server_that_comes_back_finds_the_page_complete(page: Page, own_server: Server) -> None:
+    chat = Chat(page, own_server.url)
+    chat.sign_in(own_server.name, own_server.password)
+    chat.say("before")
+    expect(chat.answers).to_have_count(1)
+    kill_at_once(own_server)
+    expect(chat.status).to_have_attribute("data-state", "waiting")
+    chat.say("into the dark")
+    expect(chat.failures).to_have_count(1)
+    own_server.start()
+    own_server.reply(chat.thread_id, "said after the restart", "restart")
+    expect(chat.answers.last).to_have_text("said after the restart", timeout=60_000)
+    chat.failures.get_by_role("button", name="Retry").click()
+    expect(chat.said).to_have_text(["before", "into the dark"])
+    expect(chat.answers).to_have_count(3)
 
 
 def posted(server: Server, thread_id: str, text: str, key: str) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
-from chat import agents, log
+from chat import log
 from chat.ids import now_ms
-from chat.models import LogEntry, Message, User
+from chat.models import LogEntry, Message
 from chat.native import message_json
 from tests.browser.chat import Chat
-from tests.browser.stores import store_of
-from tests.server import Server, free_port
+from tests.browser.stores import add_person, add_stranger, open_threads, store_of
+from tests.server import Server
 
 
 def test_a_message_is_sent_and_answered(chat: Chat) -> None:
@@ -106,20 +107,26 @@ def rewrite(server: Server, thread_id: str, text: str) -> None:
     store_of(server).write(change)
 
 
-def test_where_there_are_several_agents_one_is_chosen_and_its_failure_is_told(page: Page, own_server: Server) -> None:
-    def add(session):  # type: ignore[no-untyped-def]
-        tenant = session.query(User).filter_by(name=own_server.name).one().tenant
-        agents.add_agent(session, tenant, "sidekick", f"http://127.0.0.1:{free_port()}/")  # where nobody listens
-
-    store_of(own_server).write(add)
-    chat = Chat(page, own_server.url)
-    chat.sign_in(own_server.name, own_server.password)
+def test_where_there_are_several_agents_one_is_chosen_and_its_failure_is_told(page: Page, server: Server) -> None:
+    add_stranger(server, "several@example.com", "a password", "helper", "sidekick")
+    chat = Chat(page, server.url)
+    chat.sign_in("several@example.com", "a password")
     page.get_by_role("group", name="Who should answer?").get_by_label("sidekick").check()
     chat.say("Are you there?")
     expect(page.locator("#room-agent")).to_have_text("sidekick")
     expect(chat.failures).to_have_count(1)
     expect(chat.failures.get_by_role("button", name="Retry")).to_be_visible()
     expect(chat.failures.get_by_role("paragraph")).not_to_be_empty()
+
+
+def test_where_there_is_no_agent_it_is_said_what_to_do_and_nothing_can_be_sent(page: Page, server: Server) -> None:
+    add_stranger(server, "nobody@example.com", "a password")
+    chat = Chat(page, server.url)
+    chat.sign_in("nobody@example.com", "a password")
+    expect(page.get_by_role("heading", name="There is no agent to ask yet")).to_be_visible()
+    chat.say("Hello?")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    expect(chat.text).to_have_value("Hello?")
 
 
 def test_a_failed_run_is_told_under_its_message_and_can_be_retried(chat: Chat) -> None:
@@ -176,6 +183,76 @@ def test_a_message_that_could_not_be_sent_can_be_discarded(chat: Chat) -> None:
     expect(chat.said).to_have_count(0)
 
 
+def test_a_message_that_could_not_be_sent_is_still_there_after_a_reload(chat: Chat) -> None:
+    chat.say("first")
+    expect(chat.answers).to_have_count(1)
+    chat.page.route("**/messages", lambda route: route.abort())
+    chat.say("second")
+    expect(chat.failures).to_have_count(1)
+    chat.page.unroute("**/messages")
+    chat.page.reload()
+    chat.expect_connected()
+    expect(chat.said).to_have_text(["first", "second"])
+    expect(chat.failures).to_contain_text("The server could not be reached.")
+    chat.failures.get_by_role("button", name="Retry").click()
+    expect(chat.answers).to_have_count(2)
+    chat.page.reload()
+    expect(chat.said).to_have_text(["first", "second"])
+    expect(chat.failures).to_have_count(0)
+
+
+def test_a_message_whose_answer_the_page_did_not_wait_for_is_not_said_twice(chat: Chat) -> None:
+    chat.say("first")
+    expect(chat.answers).to_have_count(1)
+    chat.page.route("**/messages", lambda route: (route.fetch(), None)[1])  # said, and the page is left without knowing
+    chat.page.route("**/stream?**", lambda route: route.abort())
+    chat.page.evaluate("dispatchEvent(new Event('offline'))")
+    with chat.page.expect_request("**/messages"):
+        chat.say("second")
+    chat.page.unroute("**/stream?**")
+    chat.page.reload()
+    chat.expect_connected()
+    chat.page.unroute("**/messages")
+    expect(chat.answers).to_have_count(2)
+    expect(chat.said).to_have_text(["first", "second"])
+    expect(chat.failures).to_have_count(0)
+
+
+def test_a_message_that_can_never_be_accepted_goes_back_to_where_it_was_written(chat: Chat) -> None:
+    chat.say("first")
+    expect(chat.answers).to_have_count(1)
+    refusal = {"error": {"code": "nul", "message": "The text must not hold U+0000."}}
+    chat.page.route("**/messages", lambda route: route.fulfill(status=400, json=refusal))
+    chat.say("not like this")
+    expect(chat.failures).to_contain_text("The text must not hold U+0000.")
+    expect(chat.failures.get_by_role("button", name="Retry")).to_have_count(0)
+    chat.text.fill("typed since")
+    chat.failures.get_by_role("button", name="Edit").click()
+    expect(chat.text).to_have_value("not like this\ntyped since")
+    expect(chat.text).to_be_focused()
+    expect(chat.said).to_have_text(["first"])
+
+
+def test_every_tab_has_a_stream_of_its_own_also_one_that_was_duplicated(chat: Chat) -> None:
+    """What is kept for a tab is copied with it, so the page's name and its place in the log are kept nowhere."""
+    chat.text.fill("a draft")
+    asked: list[str] = []
+    chat.page.context.on("request", lambda request: asked.append(request.url) if "/stream?" in request.url else None)
+    chat.page.reload()
+    chat.expect_connected()
+    with chat.page.context.expect_page() as opened:
+        chat.page.evaluate("void open(location.href)")  # with a copy of sessionStorage, as a duplicate has
+    twin = Chat(opened.value, chat.url)
+    twin.expect_connected()
+    expect(twin.text).to_have_value("a draft")
+    names = [parse_qs(urlsplit(url).query)["page"][0] for url in asked]
+    assert len(names) == len(set(names)) == 2
+    kept = chat.page.evaluate("Object.entries({...sessionStorage, ...localStorage}).flat().join()")
+    assert not [name for name in names if name in kept]
+    assert parse_qs(urlsplit(asked[0]).query)["last_event_id"][0].partition(".")[0] not in kept
+    chat.expect_connected()
+
+
 def test_a_conversation_that_could_not_be_loaded_says_so_and_can_be_tried_again(chat: Chat, server: Server) -> None:
     thread_id = server.new_thread()
     server.reply(thread_id, "there all along", "reload")
@@ -222,14 +299,15 @@ def test_what_is_unread_is_counted_until_it_is_seen(chat: Chat, server: Server) 
     assert server.call("GET", "/threads")[1]["items"][0]["unread"] == 0
 
 
-def test_a_long_list_of_conversations_comes_page_by_page(page: Page, own_server: Server) -> None:
-    made = [own_server.new_thread() for _ in range(55)]
-    chat = Chat(page, own_server.url)
-    chat.sign_in(own_server.name, own_server.password)
+def test_a_long_list_of_conversations_comes_page_by_page(page: Page, server: Server) -> None:
+    add_person(server, "busy@example.com", "a password")
+    open_threads(server, "busy@example.com", 55)
+    chat = Chat(page, server.url)
+    chat.sign_in("busy@example.com", "a password")
     rows = chat.threads.get_by_role("listitem")
     expect(rows).to_have_count(50)
     chat.page.get_by_role("button", name="Show more").click()
-    expect(rows).to_have_count(len(made))
+    expect(rows).to_have_count(55)
     expect(chat.page.get_by_role("button", name="Show more")).to_be_hidden()
 
 

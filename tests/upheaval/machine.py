@@ -22,13 +22,20 @@ MANY = 6  # readers
 LOOKS = 2  # of a worker after which it has heard of everything
 ROUNDS = 50  # after which all should be quiet
 
-UPSETS = ("prune 0.3", "prune 0.7", "prune 1.0", "save", "rotate", "rotate", "restore")
-TALK = ("say", "reply", "reply", "edit", "take_back", "mark_read", "retry")
+UPSETS = ("prune 0.3", "prune 0.7", "prune 1.0", "save", "rotate", "restore", "restore")
+ACTS = (
+    *("say", "say", "reply", "reply", "reply", "edit", "edit", "take_back", "mark_read", "retry"),
+    *("answer", "answer", "begin_of_its_own", "open_another", "delete_thread"),
+)
 ALL = 1_000_000  # bytes
 some = st.integers(0, 7)
 whom = st.sampled_from([None, *range(6)])  # one of them, or all
 sizes = st.integers(0, 1_500) | st.just(ALL)
 worker = st.integers(0, WORKERS - 1)
+
+Said = tuple[int, int, str]  # in which thread, which of what is there, what is done
+TALK = st.tuples(some, some, st.sampled_from(ACTS))
+meanwhile = st.lists(TALK, max_size=2)
 
 
 class Clock:
@@ -55,39 +62,27 @@ class Upheaval(RuleBasedStateMachine):
     def begin(self) -> None:
         self.world.open_thread("A thread")
         self.world.open_thread(None)
+        self.world.save()
         self.come("page", 0, 0)
         self.come("plain", 0, 1)
         self.come("thread", 1, 1)
 
-    # What happens
+    # What happens, by itself and beside all that is done to those who hear of it
 
-    @rule(said=st.lists(st.tuples(some, some, st.sampled_from(TALK)), min_size=1, max_size=4))
-    def talk(self, said: list[tuple[int, int, str]]) -> None:
+    @rule(said=st.lists(TALK, min_size=1, max_size=4))
+    def talk(self, said: list[Said]) -> None:
         for n, m, act in said:
+            if not self.world.thread_ids():
+                self.world.open_thread(None)
             for thread_id in self.one_of(self.world.thread_ids(), n):
                 getattr(self.world, act)(thread_id, m)
 
-    @rule(n=some, m=some, status=st.sampled_from(["running", "success", "error"]), own=st.booleans())
-    def answer(self, n: int, m: int, status: str, own: bool) -> None:
-        for thread_id in self.one_of(self.world.thread_ids(), n):
-            runs = [f"own-{m}-{thread_id}"] if own else self.world.run_ids(thread_id)
-            for run_id in self.one_of(runs, m):
-                self.world.answer(thread_id, run_id, status)
-
-    @rule(n=some, act=st.sampled_from(["open_titled", "open_untitled", "delete_thread"]))
-    def open_or_delete(self, n: int, act: str) -> None:
-        if act != "delete_thread":
-            self.world.open_thread("A thread" if act == "open_titled" else None)
-        else:
-            for thread_id in self.one_of(self.world.thread_ids(), n):
-                self.world.delete_thread(thread_id)
-
     # What is done to the log and to its workers
 
-    @rule(n=some, act=st.sampled_from(UPSETS), noticed=st.booleans())
-    def upset_log(self, n: int, act: str, noticed: bool) -> None:
+    @rule(said=st.lists(TALK, min_size=1, max_size=4), act=st.sampled_from(UPSETS), noticed=st.booleans())
+    def upset_log(self, said: list[Said], act: str, noticed: bool) -> None:
         """After a restore the operator rotates the epochs before anything is written; workers may look before."""
-        self.talk([(n, n, "reply")])  # nobody has heard of it yet
+        self.talk(said)  # nobody has heard of it yet
         if act.startswith("prune"):
             self.world.prune(float(act.removeprefix("prune ")))
         elif act != "rotate":
@@ -122,9 +117,10 @@ class Upheaval(RuleBasedStateMachine):
     # What becomes of the hints
 
     @precondition(lambda self: self.world.hints)
-    @rule(which=st.lists(some, min_size=1, max_size=6), drops=st.booleans())
-    def deliver(self, which: list[int], drops: bool) -> None:
+    @rule(said=meanwhile, which=st.lists(some, min_size=1, max_size=6), drops=st.booleans())
+    def deliver(self, said: list[Said], which: list[int], drops: bool) -> None:
         """Any of them, so also before an earlier one, and another time later; those that were not may be lost."""
+        self.talk(said)
         for n in which:
             self.world.deliver(self.world.hints[n % len(self.world.hints)])
             self.settle()
@@ -132,9 +128,10 @@ class Upheaval(RuleBasedStateMachine):
             self.world.hints.clear()
 
     @precondition(lambda self: self.world.hints)
-    @rule(order=st.integers(0, 99))
-    def deliver_all(self, order: int) -> None:
+    @rule(said=meanwhile, order=st.integers(0, 99))
+    def deliver_all(self, said: list[Said], order: int) -> None:
         """One after the other, at 0 in the order in which they were rung."""
+        self.talk(said)
         if order:
             Random(order).shuffle(self.world.hints)
         while self.world.hints:
@@ -159,9 +156,10 @@ class Upheaval(RuleBasedStateMachine):
         client.connect(worker)
         self.clients.append(client)
 
-    @rule(whom=whom, size=sizes, worker=worker)
-    def read(self, whom: int | None, size: int, worker: int) -> None:
+    @rule(said=meanwhile, whom=whom, size=sizes, worker=worker)
+    def read(self, said: list[Said], whom: int | None, size: int, worker: int) -> None:
         """Who was away comes back for it."""
+        self.talk(said)
         for client in self.of(self.clients, whom):
             client.connect(worker)
             self.settle()

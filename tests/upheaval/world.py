@@ -28,6 +28,7 @@ from tests import acts
 from tests.books import hub_on
 
 WORKERS = 2
+STATUSES = ("running", "success", "error")
 
 
 class Hint(NamedTuple):
@@ -126,19 +127,28 @@ class World:
     def open_thread(self, title: str | None) -> None:
         acts.open_thread(self.store, self.alice, title)
 
+    def open_another(self, _thread_id: str, n: int) -> None:
+        self.open_thread("Another" if n % 2 else None)
+
     def say(self, thread_id: str, _n: int) -> None:
         acts.say(self.store, self.alice, thread_id, self._words())
 
     def reply(self, thread_id: str, _n: int) -> None:
         acts.call(self.store, self._agent, {"thread_id": thread_id, **acts.spoken(self._words())}, key=self._words())
 
-    def answer(self, thread_id: str, run_id: str, status: str) -> None:
-        """The agent says how a run goes, one of ours or one that it began itself."""
+    def answer(self, thread_id: str, n: int) -> None:
+        """The agent says how one of the thread's runs goes."""
+        run_ids = [run["id"] for run in acts.runs_of(self.store, thread_id)]
+        if run_ids:
+            self._answer(thread_id, run_ids[-1 - n % len(run_ids)], STATUSES[n % 3])
+
+    def begin_of_its_own(self, thread_id: str, n: int) -> None:
+        """The same for a run that nobody asked for."""
+        self._answer(thread_id, f"own-{n % 2}-{thread_id}", STATUSES[n % 3])
+
+    def _answer(self, thread_id: str, run_id: str, status: str) -> None:
         said = acts.spoken(self._words()) if status == "success" else {"status": status, "error": "no luck"}
         acts.call(self.store, self._agent, {"thread_id": thread_id, "run_id": run_id, **said})
-
-    def run_ids(self, thread_id: str) -> list[str]:
-        return [run["id"] for run in acts.runs_of(self.store, thread_id)]
 
     def retry(self, thread_id: str, _n: int) -> None:
         def again(session: Session) -> None:
@@ -185,7 +195,7 @@ class World:
             message_id = page[which % len(page)]["id"]
             self.store.write(lambda s: act(s, s.get_one(Message, message_id)))
 
-    def delete_thread(self, thread_id: str) -> None:
+    def delete_thread(self, thread_id: str, _n: int) -> None:
         self.store.write(lambda s: threads.delete(s, self.alice, thread_id))
 
     def _words(self) -> str:
