@@ -63,8 +63,17 @@ def test_a_server_that_restarts_is_away_only_meanwhile(store: Store, server: Clu
         expect_away(lambda: store.write(add("Acme")), WAIT)
     finally:
         server.start()
-    store.write(add("Acme"))
+    until(lambda: is_written(store))
     expect_whole(store)
+
+
+def is_written(store: Store) -> bool:
+    """A server that has just come up may need a moment longer than a write is given."""
+    try:
+        store.write(add("Acme"))
+    except StoreAway:
+        return False
+    return True
 
 
 def test_a_primary_that_was_demoted_is_left_with_all_connections(store: Store, server: Cluster) -> None:
