@@ -22,7 +22,7 @@ MANY = 6  # readers
 LOOKS = 2  # of a worker after which it has heard of everything
 ROUNDS = 50  # after which all should be quiet
 
-UPSETS = ("prune 0.3", "prune 0.7", "prune 1.0", "save", "rotate", "restore", "restore")
+UPSETS = ("prune 0.5", "prune 1.0", "prune 1.0", "save", "rotate", "restore", "restore")
 ACTS = (
     *("say", "say", "reply", "reply", "reply", "edit", "edit", "take_back", "mark_read", "retry"),
     *("answer", "answer", "begin_of_its_own", "open_another", "delete_thread"),
