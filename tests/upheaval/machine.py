@@ -25,7 +25,7 @@ ROUNDS = 50  # after which all should be quiet
 UPSETS = ("prune 0.5", "prune 1.0", "prune 1.0", "save", "rotate", "restore", "restore")
 ACTS = (
     *("say", "say", "reply", "reply", "reply", "edit", "edit", "take_back", "mark_read", "retry"),
-    *("answer", "answer", "begin_of_its_own", "open_another", "delete_thread"),
+    *("answer", "answer", "begin_of_its_own", "rename", "rename", "open_another", "delete_thread"),
 )
 ALL = 1_000_000  # bytes
 some = st.integers(0, 7)
