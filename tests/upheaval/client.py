@@ -66,6 +66,18 @@ class Client:
         """The GET of a new state fails. The old cursor, or none, brings the reset again."""
         self.cut()
 
+    def go_on(self) -> bool:
+        """Do what it would do by itself; was there anything to do?"""
+        if self.is_stale:
+            self.fetch()
+        elif self.line is None:
+            self.connect(0)
+        elif self.line.waiting or self.line.is_over:
+            self.read(self.line.waiting)
+        else:
+            return False
+        return True
+
     def wake(self) -> None:
         if self.line is not None:
             self.line.wake()

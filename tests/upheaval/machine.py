@@ -22,10 +22,10 @@ MANY = 6  # readers
 LOOKS = 2  # of a worker after which it has heard of everything
 ROUNDS = 50  # after which all should be quiet
 
-UPSETS = ("prune 0.3", "prune 0.7", "prune 1.0", "save", "rotate", "restore", "restore")
+UPSETS = ("prune 0.5", "prune 1.0", "prune 1.0", "save", "rotate", "restore", "restore")
 ACTS = (
     *("say", "say", "reply", "reply", "reply", "edit", "edit", "take_back", "mark_read", "retry"),
-    *("answer", "answer", "begin_of_its_own", "open_another", "delete_thread"),
+    *("answer", "answer", "begin_of_its_own", "rename", "rename", "open_another", "delete_thread"),
 )
 ALL = 1_000_000  # bytes
 some = st.integers(0, 7)
@@ -79,8 +79,13 @@ class Upheaval(RuleBasedStateMachine):
 
     # What is done to the log and to its workers
 
-    @rule(said=st.lists(TALK, min_size=1, max_size=4), act=st.sampled_from(UPSETS), noticed=st.booleans())
-    def upset_log(self, said: list[Said], act: str, noticed: bool) -> None:
+    @rule(
+        said=st.lists(TALK, min_size=1, max_size=4),
+        act=st.sampled_from(UPSETS),
+        noticed=st.booleans(),
+        cuts=st.booleans(),
+    )
+    def upset_log(self, said: list[Said], act: str, noticed: bool, cuts: bool) -> None:
         """After a restore the operator rotates the epochs before anything is written; workers may look before."""
         self.talk(said)  # nobody has heard of it yet
         if act.startswith("prune"):
@@ -93,6 +98,9 @@ class Upheaval(RuleBasedStateMachine):
             self.world.rotate()
         if noticed:
             self.look()
+        for client in self.connected if cuts else ():  # all hear of it, and can do nothing about it
+            client.read(ALL)
+            client.fail()
 
     @rule(worker=worker)
     def replace_worker(self, worker: int) -> None:
@@ -210,7 +218,7 @@ class Upheaval(RuleBasedStateMachine):
         for _ in range(LOOKS):  # the first may only end a look that has been waiting for its answer
             self.look()
         for _ in range(ROUNDS):
-            if not [client for client in self.clients if self.goes_on(client)]:
+            if not [client for client in self.clients if client.go_on()]:
                 break
             self.look()
         else:
@@ -220,18 +228,6 @@ class Upheaval(RuleBasedStateMachine):
             assert differing(client.seen, only(fresh.seen, client.thread_id)) == []
             if isinstance(client, Page):
                 client.steps.append(("same", client.state()))
-
-    def goes_on(self, client: Client) -> bool:
-        """Let it do what it would do by itself; was there anything to do?"""
-        if client.is_stale:
-            client.fetch()
-        elif client.line is None:
-            client.connect(0)
-        elif client.line.waiting or client.line.is_over:
-            client.read(client.line.waiting)
-        else:
-            return False
-        return True
 
     def teardown(self) -> None:
         try:

@@ -130,6 +130,10 @@ class World:
     def open_another(self, _thread_id: str, n: int) -> None:
         self.open_thread("Another" if n % 2 else None)
 
+    def rename(self, thread_id: str, _n: int) -> None:
+        title = self._words()
+        self.store.write(lambda s: threads.rename(s, threads.fetch_own(s, self.alice, thread_id), title))
+
     def say(self, thread_id: str, _n: int) -> None:
         acts.say(self.store, self.alice, thread_id, self._words())
 
