@@ -24,7 +24,7 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nothing here is ab
 # `HYPOTHESIS_PROFILE=long` looks for what the quick run, always the same, has not met, and makes what it finds small.
 PROFILES = {
     "quick": {"max_examples": 30, "derandomize": True, "database": None, "phases": [Phase.generate]},
-    "long": {"max_examples": 2_000},
+    "long": {"max_examples": 500},
 }
 PROFILE = settings(
     stateful_step_count=40,
