@@ -25,7 +25,8 @@ TICK = 2.0  # seconds, +-20 %
 LINGER = 30.0  # seconds a log is still heard of after its last reader left
 CONFIRM = 0.5  # seconds to wait for the broker's confirmation; without it the tick brings what is missed
 DRAIN_STEP = 0.02  # seconds
-TURNS = 2  # streams that are let in for each turn of the loop
+TURNS = 2  # streams that are let in at once
+PATIENCE = 0.05  # seconds for which they let everything else go before them
 REPLAYS = 4  # pages that are read for replays at once
 
 
@@ -86,13 +87,15 @@ class Hub:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Let in a few streams for each turn of the loop.
+        """Let in a few streams when the loop has nothing else to do, and a few if it always has.
 
-        A crowd that comes back after a restart would else fill every turn with its joining, and webhooks, sign-ins and
-        health checks would wait for seconds behind it (measured: 7 s with 2,000).
+        A crowd that comes back after a restart would else fill the loop with its joining, and webhooks, sign-ins and
+        health checks would wait for seconds behind it (measured: 7 s with 2,000). Of all that wait to be accepted the
+        loop takes one a turn, so turns must be short.
         """
         with self._turnstile:
-            gevent.sleep(0)
+            with gevent.Timeout(PATIENCE, False):
+                gevent.idle()
             yield
 
     def refuses(self, stream: Stream) -> str | None:

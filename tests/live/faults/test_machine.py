@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import time
@@ -105,7 +106,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.row("R31", mutant="log_failure_is_a_crash")
 def test_a_full_disk_refuses_what_it_cannot_keep_and_heals_by_itself(small_disk: Path, start_rig: StartRig) -> None:
     rig = start_rig()
@@ -131,8 +131,39 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_heals_by_itself(small_disk:
     assert healing.end - healing.start <= generous(RECOVERY)
     assert nobody_was_cut_off(report)
     assert rig.server.workers() == workers
+    assert integrity(rig) == ["ok"]
+
+
+@pytest.mark.row("R31")
+def test_workers_that_die_on_a_full_disk_are_replaced_and_nothing_is_broken(
+    small_disk: Path, start_rig: StartRig
+) -> None:
+    rig = start_rig()
+    with rig.load(streams=20, kinds=()) as ledger:
+        ledger.goes_on()
+        filling = fill(small_disk)
+        old = rig.server.workers()
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: len(set(rig.server.workers()) - set(old)) == 2 and is_alive(rig), 30)
+        assert rig.server.call("GET", "/threads", token=ledger.load.cast[0].token)[0] == 200, "it can be read"
+        filling.unlink()
+        ledger.goes_on(1, generous(RECOVERY))
+        ledger.goes_on()
+    ledger.settle().check()
+    assert integrity(rig) == ["ok"]
+
+
+def integrity(rig: Rig) -> list[str]:
     with closing(sqlite3.connect(rig.server.data_dir / "backchannel.db")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return [line for (line,) in database.execute("PRAGMA integrity_check")]
+
+
+def is_alive(rig: Rig) -> bool:
+    try:
+        return rig.server.call("GET", "/health/live", token=None)[0] == 200
+    except OSError:
+        return False
 
 
 def fill(disk: Path) -> Path:

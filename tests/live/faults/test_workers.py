@@ -53,8 +53,9 @@ def test_killed_workers_lose_nothing_and_everybody_comes_back(whole_rig: Rig, ti
 
 
 @pytest.mark.row("R14", mutant="no_drain")
-def test_sigterm_ends_every_stream_with_a_bye_and_loses_nothing(rig: Rig) -> None:
-    with rig.load() as ledger:
+@pytest.mark.parametrize("streams", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_sigterm_ends_every_stream_with_a_bye_and_loses_nothing(rig: Rig, streams: int) -> None:
+    with rig.load(streams=streams) as ledger:
         ledger.goes_on()
         with span() as leaving:
             os.kill(rig.server.pid, signal.SIGTERM)
