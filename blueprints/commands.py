@@ -131,13 +131,18 @@ histories = AppGroup("log", help="The participants' logs.", callback=begin)
 @histories.command("rotate-epoch")
 def rotate_epoch() -> None:
     """Begin every log anew, after a database was restored: open pages then fetch everything again."""
-    click.echo(f"{do(log.rotate_epochs)} logs begin anew.")
+    click.echo(f"{attempt(lambda: log.rotate_epochs(store()))} logs begin anew.")
 
 
 def do(work: Callable[[Session], T]) -> T:
-    """Run one transaction; a refusal is one line, not a traceback."""
+    """Run one transaction."""
+    return attempt(lambda: store().write(work))
+
+
+def attempt(what: Callable[[], T]) -> T:
+    """A refusal is one line, not a traceback."""
     try:
-        return store().write(work)
+        return what()
     except ChatError as error:
         raise click.ClickException(error.message) from None
     except StoreAway as error:

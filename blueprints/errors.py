@@ -27,7 +27,9 @@ def of_chat(error: ChatError) -> ResponseReturnValue:
 
 
 def of_store(error: StoreAway) -> ResponseReturnValue:
-    response = make_response(answer(503, "unavailable", "The store is away. Nothing was changed; try again."))
+    response = make_response(
+        answer(503, "unavailable", "The store is away. Try again: what has a key of its own is stored once.")
+    )
     logs.note(store=str(error).partition("\n")[0])
     response.headers["Retry-After"] = "1"
     return response

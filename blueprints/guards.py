@@ -96,11 +96,11 @@ def signed_in_by_turns() -> ResponseReturnValue | None:
 
     Those of it who have given up meanwhile are not let in at all: each would take the turn of one who waits.
     """
-    with hub().turn():
-        sock = request.environ.get("gunicorn.socket")
-        if sock is not None and has_closed(sock):
-            return "", 204  # nobody reads it
-        signed_in()
+    hub().wait_turn()
+    sock = request.environ.get("gunicorn.socket")
+    if sock is not None and has_closed(sock):
+        return "", 204  # nobody reads it
+    signed_in()
     return None
 
 

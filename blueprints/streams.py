@@ -15,12 +15,13 @@ from chat.accounts import Viewer
 from chat.store import StoreAway
 from realtime import metrics
 from realtime.cursor import Cursor
+from realtime.hub import Crowded
 from realtime.peer import watched
 from realtime.stream import Filter, Stream, bye
 
 bp = Blueprint("streams", __name__)
 
-WRITE = 64 * 1024  # bytes at once
+SLICE = 16 * 1024  # bytes that must get through within realtime.peer.STALLED: a slow line must manage one
 PAGE_NAME = 64  # characters of `?page=` that count
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
@@ -45,11 +46,14 @@ def one_thread(thread_id: str) -> Response:
 
 
 @bp.errorhandler(StoreAway)
-def store_away(_error: StoreAway) -> Response:
+@bp.errorhandler(Crowded)
+def come_back_later(_error: OSError) -> Response:
     return refuse("limit")
 
 
 def respond(who: Viewer, log: str, grant: str, shows: Filter, kind: str) -> Response:
+    if request.method == "HEAD":
+        return event_stream(())  # it would be counted, and never end
     page = request.args.get("page", "")[:PAGE_NAME]
     stream = Stream(
         hub(), log, grant, shown_cursor(), shows, conn=token_hex(8), owner=who.user.id, page=page, kind=kind
@@ -78,5 +82,4 @@ def serve(stream: Stream, sock: socket | None) -> Iterator[bytes]:
     # Runs after the view is over: no request, no session, no database connection lives as long as a stream.
     with watched(sock, on_gone=stream.hang_up):
         for frame in stream.serve():
-            # A write must get through within seconds, whole, so no write may be larger than a slow line takes.
-            yield from (frame[at : at + WRITE] for at in range(0, len(frame), WRITE))
+            yield from (frame[at : at + SLICE] for at in range(0, len(frame), SLICE))

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from chat.epochs import random_epoch
 from chat.models import Base, LogEntry, Message, Participant, Run, Thread
 from chat.native import message_json, read_json, run_json, threads_json
 from chat.pages import MESSAGE_SIZE, fitting
-from chat.store import put
+from chat.store import Store, put
 from realtime.cursor import Cursor
 from realtime.event import Event, Head, Page
 
@@ -43,13 +43,23 @@ def new_epoch() -> str:
     return secrets.token_hex(4)
 
 
-def rotate_epochs(session: Session) -> int:
-    """Begin a new life of every log, after a restore: cursors from before it are then told to start anew."""
-    # One statement, however many there are; locked in the order in which `hold` locks several.
-    held = select(Participant.id).order_by(Participant.id).with_for_update(key_share=True).cte("held")
+def rotate_epochs(store: Store, batch: int = 1000) -> int:
+    """Begin a new life of every log, after a restore: cursors from before it are then told to start anew.
+
+    A batch in a transaction, however many there are: an epoch concerns nobody but its own log.
+    """
+    rotated, last = 0, ""
+    while logs := store.write(lambda s, last=last: rotate_some(s, last, batch)):  # type: ignore[misc]
+        rotated, last = rotated + len(logs), max(logs)
+    return rotated
+
+
+def rotate_some(session: Session, last: str, limit: int) -> Sequence[str]:
+    """Begin a new life of the first so many logs after `last`, and return their ids."""
+    after = select(Participant.id).where(Participant.id > last).order_by(Participant.id).limit(limit)
+    held = after.with_for_update(key_share=True).cte("held")  # in the order in which `hold` locks several
     rotated = update(Participant.table()).where(Participant.id.in_(select(held.c.id)))
-    session.execute(rotated.values(epoch=random_epoch()))
-    return session.scalar(select(func.count()).select_from(Participant)) or 0
+    return session.scalars(rotated.values(epoch=random_epoch()).returning(Participant.id)).all()
 
 
 def hold(session: Session, *logs: str) -> None:

@@ -92,7 +92,7 @@ class SignIn(Base):
     user_id: Mapped[str] = owned_by("users.id")
     token_hash: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[int] = mapped_column(default=now_ms)
-    expires_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
     revoked_at: Mapped[int | None]
 
 
@@ -211,7 +211,7 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     meaning: Mapped[str]
     body: Mapped[dict[str, Any]]
-    created_at: Mapped[int] = mapped_column(default=now_ms)
+    created_at: Mapped[int] = mapped_column(default=now_ms, index=True)
 
 
 class Dispatch(Base):
@@ -245,4 +245,4 @@ class Delivery(Base):
     bytes: Mapped[int]
     status: Mapped[int]  # the HTTP status answered
     outcome: Mapped[str]
-    created_at: Mapped[int] = mapped_column(default=now_ms)
+    created_at: Mapped[int] = mapped_column(default=now_ms, index=True)

@@ -15,7 +15,7 @@ import psycopg
 from gevent.lock import BoundedSemaphore
 from gevent.monkey import is_module_patched
 from psycopg import waiting
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import FeatureNotSupported, ReadOnlySqlTransaction
 from sqlalchemy import URL, Engine, create_engine, event
 
 from chat.transaction import ENGINE, Committed, StoreAway, T, Work, transact
@@ -122,8 +122,9 @@ def postgres(url: URL, pool: int) -> Engine:
     @event.listens_for(engine, "handle_error")
     def look_at(context: Any) -> None:
         tell_less(context)
-        if isinstance(context.original_exception, ReadOnlySqlTransaction):
-            context.is_disconnect = True  # demoted: none of these connections leads to the primary any more
+        # Demoted, or migrated: with none of these connections can we go on.
+        if isinstance(context.original_exception, ReadOnlySqlTransaction | FeatureNotSupported):
+            context.is_disconnect = True
 
     return engine
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gevent
-from sqlalchemy import ColumnElement, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from chat.accounts import DAY
@@ -53,15 +54,22 @@ class Pruner:
         """Remove all that is due, a batch at a time, and return how many rows went. Raises StoreAway."""
         cutoff = now_ms() - self._days * DAY
         keys_cutoff = min(cutoff, now_ms() - KEYS_DAYS * DAY)
-        removed = 0
-        for log in self._store.read(lambda s: due(s, cutoff)):
-            removed += self._all(lambda s, log=log: prune_log(s, log, cutoff))  # type: ignore[misc]
-        removed += self._all(lambda s: drop(s, Delivery, Delivery.created_at < cutoff))
+        removed = self._all(lambda s: drop(s, Delivery, Delivery.created_at < cutoff))
         removed += self._all(lambda s: drop(s, SignIn, SignIn.expires_at < cutoff))
         removed += self._all(lambda s: drop(s, IdempotencyKey, IdempotencyKey.created_at < keys_cutoff))
+        for log in self._due(cutoff):
+            removed += self._all(lambda s, log=log: prune_log(s, log, cutoff))  # type: ignore[misc]
         if removed:
             logger.info("pruned %d rows", removed)
         return removed
+
+    def _due(self, cutoff: int) -> Iterator[str]:
+        """The logs that hold something too old, or too much."""
+        last = ""
+        while logs := self._store.read(lambda s, last=last: look_at(s, last)):  # type: ignore[misc]
+            yield from (log.id for log in logs if log.too_much or log.oldest < cutoff)
+            last = logs[-1].id
+            gevent.sleep(REST)
 
     def _all(self, batch: Callable[[Session], int]) -> int:
         removed = 0
@@ -71,12 +79,13 @@ class Pruner:
         return removed
 
 
-def due(session: Session, cutoff: int) -> list[str]:
-    """The logs that hold something older than `cutoff` (Unix milliseconds), or too much."""
+def look_at(session: Session, last: str) -> Sequence[Any]:
+    """One batch of the logs that hold anything, in the order of their ids after `last`: (id, oldest, too_much)."""
     oldest = (LogEntry.participant_id == Participant.id) & (LogEntry.seq == Participant.floor + 1)
     too_much = Participant.head - Participant.floor > KEPT + SLACK
-    query = select(Participant.id).join(LogEntry, oldest).where(or_(LogEntry.created_at < cutoff, too_much))
-    return list(session.scalars(query))
+    columns = select(Participant.id, LogEntry.created_at.label("oldest"), too_much.label("too_much"))
+    query = columns.join(LogEntry, oldest).where(Participant.id > last).order_by(Participant.id).limit(BATCH)
+    return session.execute(query).all()
 
 
 def prune_log(session: Session, log: str, cutoff: int) -> int:

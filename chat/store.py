@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,8 @@ from chat.models import Base
 from chat.transaction import WAIT, Committed, Database, StoreAway, T, Work, transact
 
 __all__ = ["Committed", "Store", "StoreAway", "Work", "address", "insert_into", "put", "transact"]
+
+logger = logging.getLogger(__name__)
 
 POOL = 10  # connections
 CONNECT = "2"  # seconds a server may take to let us in; the driver's own default is two minutes
@@ -44,7 +47,10 @@ class Store:
             result, committed = self._database.write(work, deadline)
         except IntegrityError:
             result, committed = self._database.write(work, deadline)
-        self.after_commit(committed)
+        try:
+            self.after_commit(committed)
+        except Exception:  # it is stored, and that is what the caller is told
+            logger.exception("cannot tell of what was committed; the tick will")
         return result
 
     def read(self, work: Work[T]) -> T:

@@ -21,6 +21,7 @@ WAIT = 2.0  # seconds a transaction may wait for its turn and for the lock
 
 # Out of the middle of a restore, or of a failover to where we may not write.
 MISSING = ("42P01", "3F000", "42501")  # undefined_table, invalid_schema_name, insufficient_privilege
+MIGRATED = "0A000"  # feature_not_supported: a table has changed under a statement that was prepared
 TOO_LONG = "54000"  # program_limit_exceeded: a text that its index cannot take
 
 
@@ -71,6 +72,6 @@ def meaning_of(error: DBAPIError) -> Exception:
         return Invalid("unstorable", "this holds a text or a number that cannot be stored")
     # The bare DatabaseError is SQLite's word for a file that is damaged.
     away = isinstance(error, OperationalError | InterfaceError | InternalError) or type(error) is DatabaseError
-    if away or state in MISSING:
+    if away or state in (*MISSING, MIGRATED):
         return StoreAway(" ".join(str(error.orig).split()))
     return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import gevent
@@ -9,6 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from chat.store import Store, StoreAway
+
+logger = logging.getLogger(__name__)
 
 FRESH = 5.0  # seconds that a write's success is believed
 AGAIN = 1.0  # seconds from a failure to the next attempt
@@ -39,6 +42,9 @@ class WriteCheck:
             self._store.write(write_nothing)
         except StoreAway:
             self._failures += 1
+        except Exception:
+            self._failures += 1
+            logger.exception("cannot try whether the store takes writes")
         else:
             self._failures = 0
         self._due = time.monotonic() + (AGAIN if self._failures else FRESH)

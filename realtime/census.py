@@ -8,9 +8,10 @@ While the broker is away each worker counts its own: the cap is then one of each
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import gevent
@@ -18,8 +19,8 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-FORGET = 60  # seconds after which a stream that nobody renews is forgotten
-RENEW = 20.0  # seconds between renewals
+FORGET = 30  # seconds after which a stream that nobody renews is forgotten: its worker has died
+RENEW = 10.0  # seconds between renewals
 BREAK = 2.0  # seconds without asking after a failure: hundreds of joining streams must not wait for each its own
 
 EXPIRE = "redis.call('EXPIRE', KEYS[1], ARGV[1])"
@@ -64,7 +65,6 @@ class Census:
         self._commands = commands
         self._prefix = prefix
         self._away_until = 0.0
-        self._renew_at = 0.0
 
     def admits(self, stream: Counted, here: Iterable[Counted]) -> bool:
         """Count a stream that is about to open, and say whether it may; `here` are those open in this worker."""
@@ -80,16 +80,23 @@ class Census:
         if self.most and not self._is_away:
             gevent.spawn(self._forget, stream.owner, stream.member)
 
-    def renew(self, here: Iterable[Counted]) -> None:
-        """Say that these are open still. Call it often: it does so when it is time."""
-        if not self.most or time.monotonic() < self._renew_at:
-            return
-        self._renew_at = time.monotonic() + RENEW
-        members: dict[str, list[str]] = defaultdict(list)
-        for stream in here:
-            members[stream.owner].append(stream.member)
-        for owner, streams in members.items():
-            self._ask(HOLD, owner, *streams)
+    def renew_for_ever(self, here: Collection[Counted]) -> None:
+        """Say again and again that these are open still. `here` changes meanwhile."""
+        while True:
+            gevent.sleep(RENEW * random.uniform(0.8, 1.2))
+            try:
+                self.renew(here)
+            except Exception:
+                logger.exception("cannot say which streams are open; the next round tries again")
+
+    def renew(self, here: Collection[Counted]) -> None:
+        """Say that these are open still, one user after another: that may take a while, and some end meanwhile."""
+        owned: dict[str, list[Counted]] = defaultdict(list)
+        for stream in here if self.most else ():
+            owned[stream.owner].append(stream)
+        for owner, streams in owned.items():
+            if members := {stream.member for stream in streams if stream in here}:
+                self._ask(HOLD, owner, *members)
 
     @property
     def _is_away(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
@@ -15,7 +16,7 @@ from gevent.lock import BoundedSemaphore
 
 from realtime.bus import Bus
 from realtime.census import Census
-from realtime.event import Event, Head
+from realtime.event import Event, Head, Page
 from realtime.stream import Stream
 from realtime.tail import After, Tail
 
@@ -27,7 +28,8 @@ CONFIRM = 0.5  # seconds to wait for the broker's confirmation; without it the t
 DRAIN_STEP = 0.02  # seconds
 TURNS = 2  # streams that are let in at once
 PATIENCE = 0.05  # seconds for which they let everything else go before them
-REPLAYS = 4  # pages that are read for replays at once
+CROWDED = 10.0  # seconds of waiting to be let in, after which one is asked to come back later
+READS = 4  # pages that are read from the store at once
 
 
 class Heads(Protocol):
@@ -43,6 +45,10 @@ class LogGone(LookupError):
     """The log to be watched does not exist."""
 
 
+class Crowded(OSError):
+    """So many come at once that not everybody can be let in soon."""
+
+
 class Hub:
     """The store is handed in as functions: `heads`, `after`, and `admitted`, which says whose grants still hold.
 
@@ -52,11 +58,12 @@ class Hub:
     def __init__(self, bus: Bus, census: Census, heads: Heads, after: After, admitted: Admitted, most: int = 0) -> None:
         self.bus = bus
         self.census = census
-        self.replays = BoundedSemaphore(REPLAYS)
-        self._turnstile = BoundedSemaphore(TURNS)
         self.streams: set[Stream] = set()
         self.draining = False
-        self.after = after
+        self._turnstile = BoundedSemaphore(TURNS)
+        self._reads = BoundedSemaphore(READS)
+        self._pages: dict[str, set[Stream]] = defaultdict(set)
+        self._after = after
         self._most = most
         self._heads = heads
         self._admitted = admitted
@@ -67,43 +74,49 @@ class Hub:
     def start(self) -> None:
         self.bus.start()
         gevent.spawn(self._tick)
+        gevent.spawn(self.census.renew_for_ever, self.streams)
 
     @contextmanager
     def watch(self, log: str, stream: Stream) -> Iterator[Tail]:
         """Join a stream to a log's tail, as far as the store is now; leave it at the end, whatever the end.
 
-        Raises LogGone, and whatever the store raises.
+        Raises LogGone, Crowded, and whatever the store raises.
         """
-        self.streams.add(stream)  # before anything waits: it counts, and may be kicked or drained, from here on
-        if stream.page:
-            self.bus.turn_page(stream.page, stream.opened_ms)
+        self._enter(stream)  # before anything waits: it counts, and may be kicked or drained, from here on
         try:
             with self._join(log).reader(stream) as tail:
                 yield tail
         finally:
-            self.streams.discard(stream)
-            if not stream.is_replaced:
-                self.census.forget(stream)
+            self._leave(stream)
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Let in a few streams when the loop has nothing else to do, and a few if it always has.
+    def wait_turn(self) -> None:
+        """Wait until the loop has nothing else to do, or at least until a few others have been let in. Raises Crowded.
 
         A crowd that comes back after a restart would else fill the loop with its joining, and webhooks, sign-ins and
         health checks would wait for seconds behind it (measured: 7 s with 2,000). Of all that wait to be accepted the
         loop takes one a turn, so turns must be short.
         """
-        with self._turnstile:
-            with gevent.Timeout(PATIENCE, False):
-                gevent.idle()
-            yield
+        if not self._turnstile.acquire(timeout=CROWDED):
+            raise Crowded("too many streams come at once")
+        try:
+            gevent.with_timeout(PATIENCE, gevent.idle, timeout_value=None)
+        finally:
+            self._turnstile.release()
+
+    def page_after(self, log: str, seq: int, limit: int) -> Page | None:
+        """Read up to `limit` events of a log above `seq`; None if that cannot be done without a gap.
+
+        When it is one's turn: a worker that has slept wants to read all its logs at once.
+        """
+        with self._reads:
+            return self._after(log, seq, limit)
 
     def refuses(self, stream: Stream) -> str | None:
         """Why a stream cannot be taken now, though it may be in some seconds; None if it can, and it is counted."""
         if not self.draining and not self.census.admits(stream, self.streams):
             return "limit"
         if self.draining or 0 < self._most <= len(self.streams):  # asked last: the broker took its time
-            self.census.forget(stream)
+            self._forget(stream)
             return "drain" if self.draining else "limit"
         return None
 
@@ -126,10 +139,30 @@ class Hub:
                 leaving.pop().hang_up("drain")
             gevent.sleep(DRAIN_STEP)
 
+    def _enter(self, stream: Stream) -> None:
+        self.streams.add(stream)
+        if stream.page:
+            self._pages[stream.page].add(stream)
+            self._turn_page(stream.page, stream.opened_ms)  # here at once, broker or not
+            self.bus.turn_page(stream.page, stream.opened_ms)
+
+    def _leave(self, stream: Stream) -> None:
+        self.streams.discard(stream)
+        self._pages[stream.page].discard(stream)
+        if not self._pages[stream.page]:
+            del self._pages[stream.page]
+        if not stream.is_replaced:
+            self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        """Count it no more, unless its page has another here: all of a page count as one."""
+        if stream.page not in self._pages:
+            self.census.forget(stream)
+
     def _turn_page(self, page: str, opened_ms: int) -> None:
         """The page has a newer stream, perhaps of another worker: the older ones have no reader any more."""
-        for stream in list(self.streams):
-            if stream.page == page and stream.opened_ms < opened_ms:
+        for stream in list(self._pages.get(page, ())):
+            if stream.opened_ms < opened_ms:
                 stream.is_replaced = True
                 stream.hang_up("rotate")
 
@@ -137,8 +170,8 @@ class Hub:
         # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
         self.bus.listen(log).wait(CONFIRM)
         try:
-            with self.turn():
-                tail = self._tail(log)
+            self.wait_turn()
+            tail = self._tail(log)
         except Exception:
             if log not in self._tails:
                 self.bus.unlisten(log)
@@ -154,7 +187,7 @@ class Hub:
         if log in self._tails:
             self._tails[log].head_is(head, before)
         else:
-            self._tails[log] = Tail(log, head, self.after)
+            self._tails[log] = Tail(log, head, self.page_after)
         return self._tails[log]
 
     def _heard(self, log: str, epoch: str, event: Event) -> None:
@@ -167,16 +200,13 @@ class Hub:
         while True:
             self._tick_now.wait(TICK * random.uniform(0.8, 1.2))
             self._tick_now.clear()
-            for check in (self._check_heads, self._check_grants, self._check_in):
+            for check in (self._check_heads, self._check_grants):
                 try:
                     check()
                 except OSError as error:  # the store is away, which it says itself
                     logger.warning("the tick cannot ask the store: %s", error)
                 except Exception:
                     logger.exception("the tick has failed; the next one tries again")
-
-    def _check_in(self) -> None:
-        self.census.renew(list(self.streams))
 
     def _check_heads(self) -> None:
         self._let_go()
@@ -197,7 +227,9 @@ class Hub:
     def _let_go(self) -> None:
         now = time.monotonic()
         for log, tail in list(self._tails.items()):
-            if not tail.readers and now - tail.idle_since > LINGER:
+            if tail.readers:
+                tail.tidy()
+            elif now - tail.idle_since > LINGER:
                 del self._tails[log]
                 self.bus.unlisten(log)
 

@@ -55,6 +55,11 @@ class Nodes:
     def all(self) -> frozenset[Node]:
         return frozenset(node for _, _, node in self.ranges)
 
+    @cached_property
+    def are_whole(self) -> bool:
+        """Whether every slot is served by one of them."""
+        return sum(last - first + 1 for first, last, _ in self.ranges) == REDIS_CLUSTER_HASH_SLOTS
+
     def owner(self, channel: str) -> Node | None:
         slot = key_slot(channel.encode())
         place = bisect_right(self.ranges, slot, key=lambda each: each[0]) - 1

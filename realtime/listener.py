@@ -57,8 +57,9 @@ class Listener:
 
     @property
     def healthy(self) -> bool:
-        ears = self._ears.values()
-        return bool(ears) and not self._lost and all(ear.ready and not ear.doubted for ear in ears)
+        if self._nodes is None or not self._nodes.are_whole or self._lost:
+            return False
+        return all(ear.ready and not ear.doubted for ear in self._ears.values())
 
     def want(self, channel: str) -> None:
         if ear := self._ear(channel):

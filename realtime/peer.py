@@ -14,7 +14,7 @@ from gevent import get_hub, monkey
 
 VANISHED = 10_000  # ms that sent bytes may stay unacknowledged (RFC 5482)
 KEEPALIVE = (10, 5, 3)  # seconds of silence, seconds between probes, probes
-STALLED = 5.0  # seconds that one frame may take to be written
+STALLED = 5.0  # seconds that one write may take
 UNSENT = 128 * 1024  # bytes that the kernel may hold for a reader, which it doubles; left alone, it grows to 4 MB
 
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
@@ -29,6 +29,7 @@ def watched(sock: socket.socket | None, on_gone: Callable[[], None]) -> Iterator
     if sock is None:
         yield
         return
+    before = sock.gettimeout()
     set_patience(sock)
     watcher = get_hub().loop.io(sock.fileno(), 1)
 
@@ -43,6 +44,7 @@ def watched(sock: socket.socket | None, on_gone: Callable[[], None]) -> Iterator
     finally:
         watcher.stop()
         watcher.close()
+        sock.settimeout(before)  # the connection may be used again
 
 
 def set_patience(sock: socket.socket) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 QUEUED = 10_000  # hints waiting to be published; more are dropped
 QUEUED_BYTES = 16 * 1024 * 1024
 BATCH = 100  # hints in one write
+BATCH_BYTES = 256 * 1024  # at most, and one hint more: a slow line must take them before the time is over
 BREAK = 1.0  # seconds a node is left alone after a failure
 
 Hint = tuple[str, bytes]  # a channel, and what is said there
@@ -73,8 +74,10 @@ class Publisher:
         batch: list[Hint] = []
         try:
             batch.append(self._queue.get(timeout=BREAK if self._broken else None))
-            while len(batch) < BATCH and not self._queue.empty():
+            size = len(batch[0][1])
+            while len(batch) < BATCH and size < BATCH_BYTES and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+                size += len(batch[-1][1])
         except Empty:
             pass  # no hint, but it is time for the trials
         self._queued_bytes -= sum(len(said) for _, said in batch)
@@ -110,7 +113,7 @@ class Publisher:
             by_node[nodes.owner(hint[0])].append(hint)
         for node, hints in by_node.items():
             if node is None or now < self._broken.get(node, 0.0):
-                self.dropped += len(hints)
+                self.dropped += self._count(hints)
                 continue
             try:
                 self._tell(node, hints)
@@ -128,6 +131,9 @@ class Publisher:
         for _ in hints:
             connection.read_response()
 
+    def _count(self, hints: list[Hint]) -> int:
+        return sum(not channel.startswith(self._probes) for channel, _ in hints)
+
     def _failed(self, node: Node, hints: list[Hint], error: Exception) -> None:
         if node in self._connections:
             self._connections.pop(node).disconnect()  # answers that still come would be taken for the next hints'
@@ -135,13 +141,13 @@ class Publisher:
             logger.warning("cannot publish, trying on: %s", error)
         self._broken[node] = time.monotonic() + BREAK
         self._in_doubt = True
-        self.dropped += len(hints)
+        self.dropped += self._count(hints)
 
     def _worked(self, node: Node, hints: list[Hint]) -> None:
         if self._broken.pop(node, None) is not None:
             logger.info("publishing again")
         self._told = False
-        self.published += len(hints)
+        self.published += self._count(hints)
 
     def _all_broken(self) -> bool:
         return NOWHERE in self._broken or (self._nodes is not None and self._broken.keys() >= self._nodes.all)

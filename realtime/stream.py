@@ -25,9 +25,7 @@ PING = 15.0  # seconds, +-20 %
 FARTHEST = 10_000  # events that a reader may be behind and still be caught up
 LIFETIME = (480.0, 600.0)  # seconds, then the stream is rotated
 RETRY = (2000, 5000)  # ms, random: a crowd must not come back at once
-WRITE = (
-    32 * 1024
-)  # bytes of events that go out in one write, at most a frame more: a replay of 10,000 is mostly writing
+WRITE = 32 * 1024  # bytes of events to go out together, at most a frame more: a replay of 10,000 is mostly writing
 
 # What a stream carries as id from a reset on, the cursor of no log's life. A client that ignored the reset, or lost the
 # connection before it had read everything anew, is told again when it comes back, and is never fooled.
@@ -178,10 +176,9 @@ class Stream:
         return "too_far" if self.tail.wanted - shown.seq > FARTHEST else None
 
     def _replay(self) -> Sequence[Event]:
-        """Read on in the store. The slot is held while reading, never while writing: a slow reader keeps none."""
+        """Read on in the store."""
         self._visit.reads_on()
-        with self._hub.replays:
-            page = self._hub.after(self._log, self.pos, PAGE)
+        page = self._hub.page_after(self._log, self.pos, PAGE)
         if self._reset is not None:
             return ()
         if page is None or page.head.epoch != self.epoch or not page.events:

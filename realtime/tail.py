@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 RECENT = 200  # events kept for streams that are a little behind
 RECENT_BYTES = 1024 * 1024
+RECENTLY = 60.0  # seconds that they are kept: a worker may have thousands of tails
 PAGE = 200  # events read from the store at once
 
 
@@ -80,6 +81,12 @@ class Tail:
         if events and events[-1].seq + 1 == first and fits:
             self._recent.extendleft(reversed(events))
             self._recent_bytes += size
+            self._kept_at = time.monotonic()
+
+    def tidy(self) -> None:
+        """Forget what was kept, if that was not recently: it can be read again."""
+        if self._recent and time.monotonic() - self._kept_at > RECENTLY:
+            self._forget_recent()
 
     def heard(self, epoch: str, seq: int, event: Event | None = None) -> None:
         """Take the event if it is the next one; otherwise have what is missing read. Never waits."""
@@ -115,6 +122,10 @@ class Tail:
 
     def _start_at(self, head: Head) -> None:
         self.epoch, self.last, self.wanted = head.epoch, head.seq, head.seq
+        self._kept_at = 0.0
+        self._forget_recent()
+
+    def _forget_recent(self) -> None:
         self._recent: deque[Event] = deque()
         self._recent_bytes = 0
 
@@ -123,6 +134,7 @@ class Tail:
         self.wanted = max(self.wanted, event.seq)
         self._recent.append(event)
         self._recent_bytes += len(event.data)
+        self._kept_at = time.monotonic()
         while len(self._recent) > RECENT or self._recent_bytes > RECENT_BYTES:
             self._recent_bytes -= len(self._recent.popleft().data)
         for reader in self.readers:

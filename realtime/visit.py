@@ -36,8 +36,10 @@ class Visit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         now = time.monotonic()
-        if kind is not None:  # it was closed while it waited for us to take what it had handed over
+        if kind is GeneratorExit:  # it was closed while somebody wrote what it had handed over
             self.end = "stalled" if now - self._handed >= STALLED else "broken"
+        elif kind is not None:
+            self.end = "broken"
         metrics.STREAMS_OPEN.labels(self._kind).dec()
         metrics.STREAMS_CLOSED.labels(self.end).inc()
         seconds = round(now - self._began, 1)

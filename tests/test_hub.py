@@ -270,8 +270,8 @@ def test_a_crowd_is_let_in_a_few_at_a_turn_so_that_others_have_theirs(book: Book
     let_in: list[int] = []
 
     def join() -> None:
-        with hub.turn():
-            let_in.append(len(turns))
+        hub.wait_turn()
+        let_in.append(len(turns))
 
     def somebody_else() -> None:
         while len(let_in) < 100:
@@ -284,17 +284,41 @@ def test_a_crowd_is_let_in_a_few_at_a_turn_so_that_others_have_theirs(book: Book
     assert len(set(let_in)) >= 25
 
 
+def test_who_would_wait_too_long_to_be_let_in_is_asked_to_come_back(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = hub_on(book)
+    monkeypatch.setattr(hub_module, "CROWDED", 0.01)
+    with hub._turnstile, hub._turnstile:
+        watcher = Watcher(hub)
+        until(lambda: watcher.is_over)
+    assert watcher.frames[-1].json["reason"] == "limit"
+    assert hub.streams == set()
+
+
 def test_a_new_stream_of_a_page_ends_the_one_before_and_no_other(book: Book) -> None:
     hub = hub_on(book)
     older, other, stranger = Watcher(hub, page="p1"), Watcher(hub, page="p2"), Watcher(hub, page="p1", owner="bob")
     until(lambda: older.frames and other.frames and stranger.frames)
     gevent.sleep(0.002)  # the next millisecond
     newer = Watcher(hub, page="p1")
-    newer.wait_for("ready")
-    hub.bus.on_page(newer.stream.page, newer.stream.opened_ms)  # as the broker would bring it to every worker
+    newer.wait_for("ready")  # and nobody waits for the broker to bring the word
     until(lambda: older.is_over)
     assert older.frames[-1].json["reason"] == "rotate"
     assert hub.streams == {other.stream, stranger.stream, newer.stream}
+
+
+def test_a_page_that_has_a_stream_here_stays_counted(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = hub_on(book)
+    forgotten: list[Stream] = []
+    monkeypatch.setattr(hub.census, "forget", forgotten.append)
+    first, refused = Watcher(hub, page="p1"), Stream(hub, LOG, "g", None, lambda event: True, "c2", "alice", "p1")
+    first.wait_for("ready")
+    hub.draining = True
+    assert hub.refuses(refused) == "drain"
+    assert forgotten == []
+    first.leave()
+    assert forgotten == [first.stream]
 
 
 def test_a_word_of_an_older_stream_ends_no_newer_one(book: Book) -> None:

@@ -103,6 +103,12 @@ def test_the_slots_are_the_standards() -> None:
     assert only.owner("{}123456789") is None
 
 
+def test_slots_that_nobody_serves_are_missed() -> None:
+    assert Nodes.only(A).are_whole
+    assert Nodes(((0, 8191, A), (8192, 16383, B))).are_whole
+    assert not Nodes(((0, 8191, A), (8193, 16383, B))).are_whole
+
+
 def test_every_node_has_a_channel_to_be_probed_on() -> None:
     nodes = Nodes(((0, 0, A), (2, 9000, B), (9002, 16383, A)))
     for node in (A, B):

@@ -150,7 +150,7 @@ def test_every_life_of_a_log_has_a_name_of_its_own() -> None:
 def test_after_a_restore_every_log_begins_a_new_life_at_the_same_seq(store: Store, people: SimpleNamespace) -> None:
     logs = [who.participant_id for who in (people.alice, people.bob, people.charlie)]
     before = store.read(lambda s: log.heads(s, logs))
-    assert store.write(log.rotate_epochs) == 4
+    assert log.rotate_epochs(store, batch=3) == 4
     after = store.read(lambda s: log.heads(s, logs))
     assert {name: head.seq for name, head in after.items()} == {name: head.seq for name, head in before.items()}
     assert not {head.epoch for head in after.values()} & {head.epoch for head in before.values()}

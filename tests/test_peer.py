@@ -103,8 +103,10 @@ def test_a_server_that_hides_its_socket_is_served_unwatched() -> None:
 
 def test_a_client_that_stops_reading_or_vanishes_is_given_up(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = ends
+    before = ours.gettimeout()
     with watched(ours, lambda: None):
         assert ours.gettimeout() == peer.STALLED
         if ours.family == socket.AF_INET:
             assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == peer.VANISHED
             assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert ours.gettimeout() == before, "the connection may be used again"

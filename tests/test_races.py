@@ -58,7 +58,7 @@ def test_a_new_life_of_all_logs_begins_after_what_is_being_written(
     alice = people.alice.participant_id
     before = store.peek(lambda s: log.heads(s, [alice]))[alice]
     with Slow(other, lambda s: messages.say(s, people.alice, thread, "first")):
-        rotating = waiting(lambda: store.write(log.rotate_epochs))
+        rotating = waiting(lambda: log.rotate_epochs(store))
     assert rotating.get() == 4
     after = store.peek(lambda s: log.heads(s, [alice]))[alice]
     assert after.seq == before.seq + 2, "what was written is still there"

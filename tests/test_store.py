@@ -58,6 +58,16 @@ def test_what_was_committed_is_rung_in_commit_order_before_the_caller_goes_on(
     assert [kind for _, _, kind in rung] == ["thread", "message", "run"]
 
 
+def test_what_is_stored_is_answered_as_stored_whoever_cannot_be_told(
+    store: Store, people: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.after_commit = lambda committed: [][0]
+    thread = open_thread(store, people.alice)
+    assert [kind for _, kind, _ in told(store, people.alice.participant_id)][:1] == ["thread"]
+    assert thread
+    assert "cannot tell of what was committed" in caplog.text
+
+
 def test_a_caller_is_told_of_the_mistake_and_nobody_else_is(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     """gevent's pool would print a traceback, with the text of the message in it."""
 

@@ -55,6 +55,22 @@ def ring(tail: Tail, seq: int) -> None:
     tail.heard(tail.epoch, seq, happening(seq))
 
 
+def test_what_is_kept_for_those_who_come_late_is_not_kept_for_ever(
+    book: Book, tail: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.write()
+    ring(tail, 1)
+    tail.tidy()
+    assert seqs(tail) == [1]
+    monkeypatch.setattr(tail_module, "RECENTLY", 0.0)
+    tail.tidy()
+    assert seqs(tail) == []
+    tail.remember(book.after(LOG, 0, PAGE).events)  # type: ignore[union-attr]
+    book.write()
+    ring(tail, 2)
+    assert seqs(tail) == [1, 2]
+
+
 def test_the_next_event_is_taken_at_once_and_the_store_is_not_asked(book: Book, tail: Tail) -> None:
     for seq in (1, 2, 3):
         book.write()

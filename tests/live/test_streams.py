@@ -28,6 +28,7 @@ from config import Config
 from prepare import migrate
 from realtime import broker
 from realtime.hub import LINGER
+from tests.live.faults.gauges import metric
 from tests.live.people import Person, by_command, command, newcomer, store_of
 from tests.live.reader import Reader, named, texts
 from tests.server import Server
@@ -278,6 +279,13 @@ def test_a_cursor_that_cannot_be_continued_is_reset_in_the_stream(
         server.reply(thread_id, "and on", f"{thread_id} on")
         reader.wait_for_text("and on")
         assert len(named(reader.events, "reset")) == 1
+
+
+def test_a_stream_of_which_only_the_head_is_asked_for_is_not_counted(server: Server, alice: Person) -> None:
+    before = metric(server, "streams_opened_total")
+    status, headers, body = server.raw("HEAD", "/stream", token=alice.token)
+    assert (status, headers["Content-Type"], body) == (200, "text/event-stream; charset=utf-8", b"")
+    assert metric(server, "streams_opened_total") == before
 
 
 def test_a_stream_says_how_it_wants_to_be_treated_on_its_way(server: Server, alice: Person) -> None:

@@ -220,7 +220,7 @@ class World:
         self.store.write(cut)
 
     def rotate(self) -> None:
-        self.store.write(log.rotate_epochs)
+        log.rotate_epochs(self.store)
         rows = self.store.peek(lambda s: [(row.seq, row.thread_id) for row in s.query(LogEntry)])
         epoch = self.store.peek(lambda s: log.heads(s, [self.log]))[self.log].epoch
         self.threads_of[epoch].update(rows)

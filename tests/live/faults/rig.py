@@ -43,8 +43,8 @@ class Rig:
 
     `through` names the lines that go through a ChaosProxy: "broker", "database", "client"; `proxies` holds them.
     `database` is "sqlite" or "postgresql", a new one of the tests' own server (tests/postgres.py). With `nginx` our
-    configuration of it stands in front. `tweaks` are mutants (tests/mutants.py) that the row itself wants in the
-    server, such as a slow tick. Further settings by name.
+    configuration of it stands in front of that many `instances`, which then need a PostgreSQL. `tweaks` are mutants
+    (tests/mutants.py) that the row itself wants in the server, such as a slow tick. Further settings by name.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Rig:
         through: Collection[str] = (),
         database: str = "sqlite",
         nginx: bool = False,
+        instances: int = 1,
         workers: int = 2,
         tweaks: Collection[str] = (),
         seed: int = SEED,
@@ -63,7 +64,8 @@ class Rig:
         self.notes: list[str] = []
         self.proxies: dict[str, ChaosProxy] = {}
         self.broker = Broker(folder)
-        self._folder, self._crew, self._through, self._nginx = folder, crew, through, nginx
+        self._folder, self._crew, self._through = folder, crew, through
+        self._nginx, self._instances = nginx, instances
         self.database_url = postgres.cluster().new() if database == "postgresql" else ""
         self._settings = {**SETTINGS, "WORKERS": workers, **settings}
         if tweaks:
@@ -89,12 +91,16 @@ class Rig:
         stack.callback(self.agent.stop)
         self.broker.start()
         stack.callback(self.broker.kill)
-        self.server = Server(
-            self._folder / "server", AGENT_ALLOW=self.agent.address, **{**self._lines(stack), **self._settings}
-        )
-        stack.callback(self.server.stop)
+        settings = {"AGENT_ALLOW": self.agent.address, **self._lines(stack), **self._settings}
+        if self._instances > 1:
+            settings["SECRET_KEY"] = "the same for all of them, and long enough"
+        folders = [self._folder / f"server-{number}" for number in range(self._instances)]
+        self.servers = [Server(folder, **settings) for folder in folders]
+        self.server = self.servers[0]
         self._prepare_database()
-        self.server.start()
+        for server in self.servers:
+            stack.callback(server.stop)
+            server.start()
         self.url = f"http://127.0.0.1:{self._front(stack)}"
 
     def _lines(self, stack: ExitStack) -> dict[str, str]:
@@ -110,7 +116,8 @@ class Rig:
         port = self.server.port
         if self._nginx:
             folder, front = self._folder / "nginx", free_port()
-            port = stack.enter_context(nginx(folder, front, shipped(folder, front, [port], tls=False)))
+            behind = [server.port for server in self.servers]
+            port = stack.enter_context(nginx(folder, front, shipped(folder, front, behind, tls=False)))
         return self._line(stack, "client", port)
 
     def _line(self, stack: ExitStack, name: str, port: int) -> int:

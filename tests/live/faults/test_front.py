@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ from tests.fronts import defaults, haproxy, nginx, shipped
 from tests.live.faults import generous
 from tests.live.faults.cast import PASSWORD, Party
 from tests.live.faults.conftest import StartRig
+from tests.live.faults.gauges import metric
 from tests.live.faults.rig import Rig
 from tests.live.reader import Reader
 from tests.server import free_port
@@ -87,6 +89,22 @@ def test_a_client_that_closes_is_let_go_through_a_proxy_too(fronts: dict[str, st
 def test_what_operators_read_is_not_shown_to_the_outside(fronts: dict[str, str]) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{fronts['shipped']}/metrics")
+
+
+@pytest.mark.row("R34")
+def test_two_instances_are_one_to_those_outside_and_each_may_die(start_rig: StartRig) -> None:
+    rig = start_rig(database="postgresql", nginx=True, instances=2, TRUSTED_PROXIES=1)
+    with rig.load() as ledger:
+        ledger.goes_on()
+        assert all(metric(server, "streams_open") for server in rig.servers), "both have readers"
+        for server, way in zip(rig.servers, (signal.SIGKILL, signal.SIGTERM), strict=True):
+            server.stop(way)
+            ledger.goes_on(50)
+            server.start()
+            ledger.goes_on(50)
+    report = ledger.settle()
+    report.check()
+    rig.notes.append(str(report.answers()))
 
 
 @pytest.mark.slow
