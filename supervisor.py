@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +164,8 @@ def _tell(text: str) -> None:
 def main(name: str, data_dir: str, *argv: str) -> int:
     _stand_alone()
     try:
+        if shutil.which(argv[0]) is None:  # found out later, it would be said after `ready`
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
         with _locked(Path(data_dir, f"{name}.lock")) as lock:
             supervisor = Supervisor(name, list(argv), lock)
             _say(READY)
