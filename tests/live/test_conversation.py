@@ -85,9 +85,9 @@ def test_a_stream_resumed_at_any_point_gives_exactly_the_rest(server: Server, al
 
 
 def test_what_is_said_the_instant_a_stream_is_ready_arrives(server: Server, alice: Person) -> None:
-    """P1: 1,000 times, and by the ring, not by the tick that follows."""
+    """P1: 1,000 times, and by the ring, not by the tick that follows. On PostgreSQL 200: streams are the same there."""
     thread_id, waits = alice.new_thread(), []
-    for number in range(1000):
+    for number in range(1000 if server.database_url.startswith("sqlite") else 200):
         with alice.reader() as reader:
             reader.wait("ready")
             began = time.monotonic()
