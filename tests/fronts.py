@@ -1,4 +1,4 @@
-"""Real proxies on free ports: nginx with the configuration that we ship, nginx and haproxy as they come."""
+"""Real proxies on free ports: nginx with the configuration that we ship, nginx and haproxy almost as they come."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ global
     maxconn 2000
 defaults
     mode http
+    option http-no-delay
     timeout connect 5s
     timeout client 60s
     timeout server 60s
@@ -89,7 +90,7 @@ def nginx(folder: Path, port: int, http: str) -> Iterator[int]:
 
 @contextmanager
 def haproxy(folder: Path, port: int, upstream: int) -> Iterator[int]:
-    """Run haproxy with compression, and else as it comes."""
+    """Run haproxy with compression, and without its 200 ms of waiting for more (http-no-delay); else as it comes."""
     folder.mkdir(parents=True, exist_ok=True)
     conf = folder / "haproxy.cfg"
     conf.write_text(HAPROXY.format(port=port, upstream=upstream))

@@ -40,7 +40,7 @@ def test_a_killed_broker_costs_seconds_and_no_message(whole_rig: Rig) -> None:
 
 
 @pytest.mark.row("R2")
-@pytest.mark.parametrize("times", [3, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.quick), pytest.param(9, marks=pytest.mark.slow)])
 def test_subscriptions_killed_again_and_again_cost_seconds_and_no_message(whole_rig: Rig, times: int) -> None:
     killed = 0
     with whole_rig.load() as ledger:
@@ -67,7 +67,9 @@ def test_every_new_subscription_asks_the_store_what_it_has_missed(start_rig: Sta
 
 
 @pytest.mark.row("R3", mutant="default_redis_timeouts")
-@pytest.mark.parametrize("seconds", [3, pytest.param(17, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(3, marks=pytest.mark.quick), pytest.param(17, marks=pytest.mark.slow)]
+)
 def test_a_paused_broker_holds_nobody_up(whole_rig: Rig, seconds: float) -> None:
     with whole_rig.load() as ledger:
         ledger.goes_on()

@@ -62,7 +62,13 @@ def ask(server: Server, path: str, fields: list[tuple[str, str]]) -> tuple[int, 
     return int(found[1]) if found else CUT, received.partition(b"\r\n\r\n")[2]
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(500, marks=pytest.mark.quick),
+        pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+    ],
+)
 def test_random_cursors_and_hostile_headers_never_bring_a_5xx(server: Server, alice: Person, count: int) -> None:
     thread_id = alice.new_thread()
     alice.say(thread_id, "hello")

@@ -40,7 +40,8 @@ def test_of_clients_that_close_nothing_is_left(whole_rig: Rig) -> None:
 
 @pytest.mark.row("R23", mutant="subscribe_after_replay")
 @pytest.mark.parametrize(
-    ("clients", "rate", "seconds"), [(60, 60, 8), pytest.param(200, 150, 15, marks=pytest.mark.slow)]
+    ("clients", "rate", "seconds"),
+    [pytest.param(60, 60, 8, marks=pytest.mark.quick), pytest.param(200, 150, 15, marks=pytest.mark.slow)],
 )
 def test_restless_readers_miss_and_see_nothing_twice(whole_rig: Rig, clients: int, rate: float, seconds: float) -> None:
     with whole_rig.load(

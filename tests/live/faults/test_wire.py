@@ -129,7 +129,13 @@ def random_texts(count: int) -> list[str]:
 
 
 @pytest.mark.row("R36", mutant="encode_by_splitlines")
-@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(500, marks=pytest.mark.quick),
+        pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+    ],
+)
 def test_every_client_reads_what_was_said(start_rig: StartRig, crew: Crew, page: Page, count: int) -> None:
     rig = start_rig()
     [party] = rig.cast(parties=1, threads_each=1)

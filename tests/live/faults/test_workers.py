@@ -35,7 +35,7 @@ def is_serving(server: Server, pid: int) -> bool:
 
 
 @pytest.mark.row("R13", mutant="ack_before_commit")
-@pytest.mark.parametrize("times", [3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.quick), pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_workers_lose_nothing_and_everybody_comes_back(whole_rig: Rig, times: int) -> None:
     with whole_rig.load() as ledger:
         for _ in range(times):
@@ -53,7 +53,9 @@ def test_killed_workers_lose_nothing_and_everybody_comes_back(whole_rig: Rig, ti
 
 
 @pytest.mark.row("R14", mutant="no_drain")
-@pytest.mark.parametrize("streams", [60, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "streams", [pytest.param(60, marks=pytest.mark.quick), pytest.param(300, marks=pytest.mark.slow)]
+)
 def test_sigterm_ends_every_stream_with_a_bye_and_loses_nothing(rig: Rig, streams: int) -> None:
     with rig.load(streams=streams) as ledger:
         ledger.goes_on()
