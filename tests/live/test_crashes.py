@@ -58,12 +58,20 @@ def kill_everything(server: Server) -> None:
     server.start()
 
 
+def kill_the_master(server: Server) -> None:
+    """And start it again at once, while its workers have not noticed yet and hold the port."""
+    server.stop(signal.SIGKILL)
+    server.start()
+
+
 def descendants(pid: int) -> list[int]:
     found = children(pid)
     return found + [further for child in found for further in descendants(child)]
 
 
-@pytest.mark.parametrize("broken", [kill_a_worker, kill_both_workers, kill_the_broker, kill_everything])
+@pytest.mark.parametrize(
+    "broken", [kill_a_worker, kill_both_workers, kill_the_broker, kill_the_master, kill_everything]
+)
 def test_a_kill_in_the_middle_of_a_conversation_loses_and_doubles_nothing(
     breakable: Server, broken: Callable[[Server], None]
 ) -> None:
