@@ -7,6 +7,7 @@ import gevent.monkey
 
 gevent.monkey.patch_all()  # before anything imports sockets or a database driver
 
+import gc
 import os
 import resource
 import socket
@@ -149,6 +150,9 @@ def child_exit(server, worker):
 
 
 def post_worker_init(worker):
+    # What is there now stays: let no collection look at it again. With 5,000 streams one took 100 ms, so 8 (measured).
+    gc.collect()
+    gc.freeze()
     gevent.spawn(drain, worker)
 
 
