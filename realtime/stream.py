@@ -13,7 +13,6 @@ from gevent.event import Event as Flag
 from realtime.cursor import Cursor
 from realtime.event import Event
 from realtime.frames import frame
-from realtime.tail import PAGE
 from realtime.visit import Visit
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ class Stream:
     def _replay(self) -> Sequence[Event]:
         """Read on in the store."""
         self._visit.reads_on()
-        page = self._hub.page_after(self._log, self.pos, PAGE)
+        page = self.tail.replay(self.pos)
         if self._reset is not None:
             return ()
         if page is None or page.head.epoch != self.epoch or not page.events:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 import gevent
+from gevent.event import AsyncResult
 
 from realtime import metrics
 from realtime.cursor import Cursor
@@ -51,6 +52,7 @@ class Tail:
         self.idle_since = time.monotonic()
         self._after = after
         self._refreshing = False
+        self._replaying: dict[int, AsyncResult[Page | None]] = {}  # pages that are being read, by the seq before them
         self.wanted = 0
         self._start_at(head)
 
@@ -72,6 +74,20 @@ class Tail:
         """What is newer than `seq`, oldest first, if the next one is still among the recent ones."""
         first = seq - self.last + len(self._recent)
         return list(islice(self._recent, first, None)) if 0 <= first < len(self._recent) else []
+
+    def replay(self, seq: int) -> Page | None:
+        """Read the page after `seq`. Readers who were cut off together come back together, and read together."""
+        if reading := self._replaying.get(seq):
+            return reading.get()
+        reading = self._replaying[seq] = AsyncResult()
+        try:
+            reading.set(self._after(self.log, seq, PAGE))
+        except BaseException as error:  # also if this reader is killed: the others must not wait for ever
+            reading.set_exception(error if isinstance(error, Exception) else OSError("reading was given up"))
+            raise
+        finally:
+            del self._replaying[seq]
+        return reading.get()
 
     def remember(self, events: Sequence[Event]) -> None:
         """Keep what a reader had to fetch, if it joins on to what is kept: others come back from the same place."""

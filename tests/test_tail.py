@@ -1,5 +1,7 @@
 """Ordering, gap filling and deduplication: one rule, and the two races that it closes (DESIGN 5)."""
 
+from collections.abc import Callable
+
 import gevent
 import msgspec
 import pytest
@@ -344,3 +346,41 @@ def test_what_is_kept_stays_bounded_whatever_is_fetched(monkeypatch: pytest.Monk
     monkeypatch.setattr(tail_module, "RECENT_BYTES", 1)
     tail.remember(book.events[5:6])
     assert seqs(tail) == []
+
+
+def test_readers_who_are_as_far_behind_read_together(book: Book, tail: Tail) -> None:
+    book.write(3)
+    book.may_answer.clear()
+    readers = [gevent.spawn(tail.replay, 1) for _ in range(5)]
+    other = gevent.spawn(tail.replay, 2)
+    gevent.sleep(0.01)
+    book.may_answer.set()
+    pages = [reader.get() for reader in readers]
+    assert [event.seq for event in pages[0].events] == [2, 3]  # type: ignore[union-attr]
+    assert all(page is pages[0] for page in pages)
+    assert [event.seq for event in other.get().events] == [3]
+    assert book.reads == 2
+    tail.replay(1)
+    assert book.reads == 3, "what was read is not kept"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_readers_who_read_together_fail_together_and_may_try_again(book: Book, tail: Tail, killed: bool) -> None:
+    book.write(3)
+    book.may_answer.clear()
+    readers = [gevent.spawn(caught, OSError, tail.replay, 1) for _ in range(3)]
+    gevent.sleep(0.01)
+    if killed:
+        readers.pop(0).kill()
+    book.trouble = OSError("away")
+    book.may_answer.set()
+    assert all(isinstance(reader.get(), OSError) for reader in readers)
+    book.trouble = None
+    assert tail.replay(1)
+
+
+def caught(kind: type[Exception], call: Callable[..., object], *arguments: object) -> object:
+    try:
+        return call(*arguments)
+    except kind as error:
+        return error

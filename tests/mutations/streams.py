@@ -44,9 +44,9 @@ def replay_nothing() -> None:
 @mutant
 def fetchall() -> None:
     """R28: a reader who is far behind is read everything at once."""
-    from realtime import stream
+    from realtime import stream, tail
 
-    replace(stream, "PAGE", stream.FARTHEST)
+    replace(tail, "PAGE", stream.FARTHEST)
 
 
 @mutant
