@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from tests.mutations import mutant, replace
 
@@ -32,3 +34,23 @@ def no_cap_of_files() -> None:
     import app
 
     replace(app, "most_streams", lambda wanted: wanted)
+
+
+@mutant
+def sleep_that_blocks() -> None:
+    """R12: something in a request sleeps as if there were no loop."""
+    from itertools import count
+
+    from gevent import monkey
+
+    from chat.store import Store
+
+    sleep, numbers = monkey.get_original("time", "sleep"), count(1)
+    before = Store.write
+
+    def write(self: Any, work: Callable[[Any], Any]) -> Any:
+        if next(numbers) % 20 == 0:
+            sleep(1.5)
+        return before(self, work)
+
+    replace(Store, "write", write)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from http.client import HTTPException
+from math import inf
 from pathlib import Path
 
 import gevent
@@ -20,6 +21,7 @@ import pytest
 from tests.live.faults import generous
 from tests.live.faults.clock import Clock, time_at
 from tests.live.faults.conftest import StartRig
+from tests.live.faults.gauges import Distribution
 from tests.live.faults.report import Report, span
 from tests.live.faults.rig import Rig
 from tests.live.faults.test_workers import hang_up
@@ -32,12 +34,32 @@ HEARTBEAT = 18.0  # seconds, the longest time between two
 RECOVERY = 5.0  # seconds
 DISK = "8m"
 FILES = 300
+LAGS = (0.1, 0.2, 0.5, 1.0, 2.5, 5.0, inf)  # seconds
+MOSTLY_LATE = 0.2  # seconds, for 99.9 % of all turns
+LATEST = 1.0
 SLOW = {"webhooks": 3, "messages": 1, "streams": 20}  # under libfaketime a server under load takes ten times as long
 CROWD = 700
 
 
 def nobody_was_cut_off(report: Report) -> bool:
     return not any(watcher.losses for watcher in report.watchers)
+
+
+# The loop
+
+
+@pytest.mark.row("R12", mutant="sleep_that_blocks")
+def test_the_loop_turns_all_the_time(whole_rig: Rig) -> None:
+    """By a timer of 50 ms in every worker."""
+    with whole_rig.load() as ledger:
+        ledger.goes_on(20)
+        lags = Distribution(whole_rig.server, "event_loop_lag_seconds", LAGS)
+        ledger.goes_on(200)
+    ledger.settle().check()
+    most, longest = lags.quantile(0.999), lags.quantile(1.0)
+    whole_rig.notes.append(f"p99.9 at most {most} s late, the longest at most {longest} s")
+    assert most <= generous(MOSTLY_LATE)
+    assert longest <= generous(LATEST)
 
 
 # The clock
