@@ -1,4 +1,4 @@
-"""Behind proxies: nginx as we ship its configuration, nginx as it comes, haproxy as it comes (R34)."""
+"""Behind proxies: nginx as we ship its configuration, nginx as it comes, haproxy almost so (R34)."""
 
 from __future__ import annotations
 
