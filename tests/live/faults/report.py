@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.live.faults.load import Attempt, Request
 from tests.live.faults.oracle import Shown, Threads, Verdict
@@ -101,6 +102,11 @@ class Report:
         """How webhooks sent in that time were answered."""
         attempts = self.attempts(during)
         return Answers(sorted(a.seconds for a in attempts), Counter(a.error or a.status for a in attempts))
+
+    @property
+    def cut_off(self) -> dict[str, list[dict[str, Any]]]:
+        """Who lost a stream, and how: ideally nobody."""
+        return {watcher.name: watcher.losses for watcher in self.watchers if watcher.losses}
 
     def gap(self, during: Span = ALWAYS, kinds: Collection[str] = ()) -> float:
         """The longest time, in seconds, from the 2xx of something said in that time until a watcher had heard it."""
