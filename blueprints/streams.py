@@ -15,7 +15,6 @@ from chat.accounts import Viewer
 from chat.store import StoreAway
 from realtime import metrics
 from realtime.cursor import Cursor
-from realtime.hub import Crowded
 from realtime.peer import watched
 from realtime.stream import Filter, Stream, bye
 
@@ -46,8 +45,7 @@ def one_thread(thread_id: str) -> Response:
 
 
 @bp.errorhandler(StoreAway)
-@bp.errorhandler(Crowded)
-def come_back_later(_error: OSError) -> Response:
+def store_away(_error: StoreAway) -> Response:
     return refuse("limit")
 
 

@@ -16,7 +16,7 @@ from gevent.lock import BoundedSemaphore
 
 from realtime.bus import Bus
 from realtime.census import Census
-from realtime.event import Event, Head, Page
+from realtime.event import Event, Head
 from realtime.stream import Stream
 from realtime.tail import After, Tail
 
@@ -27,9 +27,9 @@ LINGER = 30.0  # seconds a log is still heard of after its last reader left
 CONFIRM = 0.5  # seconds to wait for the broker's confirmation; without it the tick brings what is missed
 DRAIN_STEP = 0.02  # seconds
 TURNS = 2  # streams that are let in at once
-PATIENCE = 0.05  # seconds for which they let everything else go before them
-CROWDED = 10.0  # seconds of waiting to be let in, after which one is asked to come back later
-READS = 4  # pages that are read from the store at once
+PATIENCE = 0.01  # seconds for which they let everything else go before them
+REPLAYS = 4  # pages that are read at once for those who are behind
+REFRESHES = 4  # and for tails that have missed something
 
 
 class Heads(Protocol):
@@ -45,10 +45,6 @@ class LogGone(LookupError):
     """The log to be watched does not exist."""
 
 
-class Crowded(OSError):
-    """So many come at once that not everybody can be let in soon."""
-
-
 class Hub:
     """The store is handed in as functions: `heads`, `after`, and `admitted`, which says whose grants still hold.
 
@@ -61,7 +57,8 @@ class Hub:
         self.streams: set[Stream] = set()
         self.draining = False
         self._turnstile = BoundedSemaphore(TURNS)
-        self._reads = BoundedSemaphore(READS)
+        self.replays = BoundedSemaphore(REPLAYS)
+        self._refreshes = BoundedSemaphore(REFRESHES)
         self._pages: dict[str, set[Stream]] = defaultdict(set)
         self._after = after
         self._most = most
@@ -80,7 +77,7 @@ class Hub:
     def watch(self, log: str, stream: Stream) -> Iterator[Tail]:
         """Join a stream to a log's tail, as far as the store is now; leave it at the end, whatever the end.
 
-        Raises LogGone, Crowded, and whatever the store raises.
+        Raises LogGone, and whatever the store raises.
         """
         self._enter(stream)  # before anything waits: it counts, and may be kicked or drained, from here on
         try:
@@ -90,26 +87,14 @@ class Hub:
             self._leave(stream)
 
     def wait_turn(self) -> None:
-        """Wait until the loop has nothing else to do, or at least until a few others have been let in. Raises Crowded.
+        """Wait until the loop has nothing else to do, or at least until those who came before have been let in.
 
         A crowd that comes back after a restart would else fill the loop with its joining, and webhooks, sign-ins and
         health checks would wait for seconds behind it (measured: 7 s with 2,000). Of all that wait to be accepted the
         loop takes one a turn, so turns must be short.
         """
-        if not self._turnstile.acquire(timeout=CROWDED):
-            raise Crowded("too many streams come at once")
-        try:
+        with self._turnstile:
             gevent.with_timeout(PATIENCE, gevent.idle, timeout_value=None)
-        finally:
-            self._turnstile.release()
-
-    def page_after(self, log: str, seq: int, limit: int) -> Page | None:
-        """Read up to `limit` events of a log above `seq`; None if that cannot be done without a gap.
-
-        When it is one's turn: a worker that has slept wants to read all its logs at once.
-        """
-        with self._reads:
-            return self._after(log, seq, limit)
 
     def refuses(self, stream: Stream) -> str | None:
         """Why a stream cannot be taken now, though it may be in some seconds; None if it can, and it is counted."""
@@ -187,7 +172,7 @@ class Hub:
         if log in self._tails:
             self._tails[log].head_is(head, before)
         else:
-            self._tails[log] = Tail(log, head, self.page_after)
+            self._tails[log] = Tail(log, head, self._after, self._refreshes)
         return self._tails[log]
 
     def _heard(self, log: str, epoch: str, event: Event) -> None:

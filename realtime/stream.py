@@ -175,9 +175,9 @@ class Stream:
         return "too_far" if self.tail.wanted - shown.seq > FARTHEST else None
 
     def _replay(self) -> Sequence[Event]:
-        """Read on in the store."""
+        """Read on in the store. A slot is held while reading, never while writing: a slow reader keeps none."""
         self._visit.reads_on()
-        page = self.tail.replay(self.pos)
+        page = self.tail.replay(self.pos, self._hub.replays)
         if self._reset is not None:
             return ()
         if page is None or page.head.epoch != self.epoch or not page.events:

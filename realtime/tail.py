@@ -6,9 +6,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import gevent
 from gevent.event import AsyncResult
@@ -23,6 +23,10 @@ RECENT = 200  # events kept for streams that are a little behind
 RECENT_BYTES = 1024 * 1024
 RECENTLY = 60.0  # seconds that they are kept: a worker may have thousands of tails
 PAGE = 200  # events read from the store at once
+
+
+Slots = AbstractContextManager[Any]  # how many may read at once
+ENDLESS: Slots = nullcontext()
 
 
 class After(Protocol):
@@ -46,11 +50,12 @@ class Tail:
     one greenlet at a time.
     """
 
-    def __init__(self, log: str, head: Head, after: After) -> None:
+    def __init__(self, log: str, head: Head, after: After, refreshes: Slots = ENDLESS) -> None:
         self.log = log
         self.readers: set[Reader] = set()
         self.idle_since = time.monotonic()
         self._after = after
+        self._refreshes = refreshes
         self._refreshing = False
         self._replaying: dict[int, AsyncResult[Page | None]] = {}  # pages that are being read, by the seq before them
         self.wanted = 0
@@ -75,13 +80,14 @@ class Tail:
         first = seq - self.last + len(self._recent)
         return list(islice(self._recent, first, None)) if 0 <= first < len(self._recent) else []
 
-    def replay(self, seq: int) -> Page | None:
+    def replay(self, seq: int, slots: Slots = ENDLESS) -> Page | None:
         """Read the page after `seq`. Readers who were cut off together come back together, and read together."""
         if reading := self._replaying.get(seq):
             return reading.get()
         reading = self._replaying[seq] = AsyncResult()
         try:
-            reading.set(self._after(self.log, seq, PAGE))
+            with slots:
+                reading.set(self._after(self.log, seq, PAGE))
         except BaseException as error:  # also if this reader is killed: the others must not wait for ever
             reading.set_exception(error if isinstance(error, Exception) else OSError("reading was given up"))
             raise
@@ -165,8 +171,9 @@ class Tail:
         # Between the last look at `wanted` and the flag's fall nothing yields, so a ring that comes while we are
         # ending is either seen here or starts the next refresh.
         try:
-            while self.last < self.wanted and self._read_on():
-                pass
+            with self._refreshes:  # a worker that has slept wants to read all its logs at once
+                while self.last < self.wanted and self._read_on():
+                    pass
         except OSError as error:  # the store is away, which it says itself
             logger.warning("log %s: cannot read on, the next tick tries again: %s", self.log, error)
         except Exception:

@@ -284,18 +284,6 @@ def test_a_crowd_is_let_in_a_few_at_a_turn_so_that_others_have_theirs(book: Book
     assert len(set(let_in)) >= 25
 
 
-def test_who_would_wait_too_long_to_be_let_in_is_asked_to_come_back(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = hub_on(book)
-    monkeypatch.setattr(hub_module, "CROWDED", 0.01)
-    with hub._turnstile, hub._turnstile:
-        watcher = Watcher(hub)
-        until(lambda: watcher.is_over)
-    assert watcher.frames[-1].json["reason"] == "limit"
-    assert hub.streams == set()
-
-
 def test_a_new_stream_of_a_page_ends_the_one_before_and_no_other(book: Book) -> None:
     hub = hub_on(book)
     older, other, stranger = Watcher(hub, page="p1"), Watcher(hub, page="p2"), Watcher(hub, page="p1", owner="bob")
