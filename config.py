@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
+SECRETS = ("SECRET_KEY", "METRICS_TOKEN")  # whose values are not repeated, even if they are none
+
 Check = Callable[[Any], bool]
 
 
@@ -41,6 +43,10 @@ def is_url(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
 
 
+def up_to(most: int) -> dict[str, Any]:
+    return {"must_be": f"a number up to {most:,}", "check": lambda number: number <= most}
+
+
 def are_addresses(text: str) -> bool:
     return all(re.fullmatch(r"\S+:\d{1,5}", part.strip()) for part in text.split(",") if part.strip())
 
@@ -55,14 +61,19 @@ def are_seconds(text: str) -> bool:
 @dataclass(frozen=True)
 class Config:
     HOST: str = setting("127.0.0.1", "address to listen on")
-    PORT: int = setting(8000, "port to listen on", "a port, up to 65535", lambda port: port <= 65535)
+    PORT: int = setting(8000, "port to listen on", "a port, from 1 to 65535", lambda port: 1 <= port <= 65535)
     PUBLIC_URL: str = setting(
         "",
         "how browsers and agents reach this server; `http://HOST:PORT` if empty",
         "a URL such as https://chat.example.com",
         is_url,
     )
-    SECRET_KEY: str = setting("", "signs sessions and derives webhook secrets; made and kept in `DATA_DIR` if empty")
+    SECRET_KEY: str = setting(
+        "",
+        "signs sessions and derives webhook secrets; made and kept in `DATA_DIR` if empty",
+        "16 characters or more",
+        lambda key: len(key) >= 16,
+    )
     WORKERS: int = setting(2, "gunicorn worker processes", "a number from 1 on", lambda workers: workers >= 1)
     DATA_DIR: str = setting("var", "folder for the database, the broker's socket and what `bin/run` makes")
     DATABASE_URL: str = setting(
@@ -80,11 +91,13 @@ class Config:
     )
     BUS_PREFIX: str = setting("", "put before every channel name, one per deployment on a shared broker")
     TRUSTED_PROXIES: int = setting(0, "how many proxies in front may set X-Forwarded-*")
-    STREAMS_PER_WORKER: int = setting(5000, "open streams a worker takes before it refuses softly; 0: no limit")
-    STREAMS_PER_USER: int = setting(
-        10, "open streams of one user over all workers; more are refused softly; 0: no limit"
+    STREAMS_PER_WORKER: int = setting(
+        5000, "open streams a worker takes before it refuses softly; 0: no limit", **up_to(1_000_000)
     )
-    DRAIN_SECONDS: int = setting(5, "how long a stopping worker lets requests and streams end")
+    STREAMS_PER_USER: int = setting(
+        10, "open streams of one user over all workers; more are refused softly; 0: no limit", **up_to(1_000_000)
+    )
+    DRAIN_SECONDS: int = setting(5, "how long a stopping worker lets requests and streams end", **up_to(3600))
     WEBHOOK_MAX_BYTES: int = setting(4 * 1024 * 1024, "largest webhook body, bytes")
     AGENT_ALLOW: str = setting(
         "",
@@ -101,15 +114,24 @@ class Config:
     AGENT_READ_SECONDS: float = setting(
         10, "how long an agent may take to answer a dispatch; longer counts as accepted"
     )
-    RUN_SECONDS: int = setting(600, "how long an accepted run may stay without an answer before it ends as `timeout`")
-    SESSION_DAYS: int = setting(30, "how long a sign-in lasts, days")
+    RUN_SECONDS: int = setting(
+        600, "how long an accepted run may stay without an answer before it ends as `timeout`", **up_to(30 * 86_400)
+    )
+    SESSION_DAYS: int = setting(30, "how long a sign-in lasts, days", **up_to(36_500))
     RETENTION_DAYS: int = setting(
-        30, "how long events stay for pages to catch up, and deliveries, days; messages stay; 0: for ever"
+        30,
+        "how long events stay for pages to catch up, and deliveries, days; messages stay; 0: for ever",
+        **up_to(36_500),
     )
     LOG_FORMAT: str = setting(
         "text", "how the log is written, `text` or `json`", "text or json", lambda form: form in ("text", "json")
     )
-    METRICS_TOKEN: str = setting("", "bearer token for `/metrics`; if empty, only this machine may ask, and no proxy")
+    METRICS_TOKEN: str = setting(
+        "",
+        "bearer token for `/metrics`; if empty, only this machine may ask, and no proxy",
+        "a token without blanks",
+        lambda token: len(token.split()) == 1 and token == token.strip(),
+    )
     DEMO: bool = setting(False, "make the demo account and start the demo agent (`bin/run` sets it)")
 
     @classmethod
@@ -192,7 +214,8 @@ def keep_first(path: Path, text: str) -> None:
 def parse(setting: Field[Any], kind: type, text: str) -> Any:
     value = convert(setting.name, kind, text)
     if not setting.metadata["check"](value):
-        raise ConfigError(f"{setting.name} must be {setting.metadata['must_be']}, not {text!r}")
+        shown = "" if setting.name in SECRETS else f", not {text!r}"
+        raise ConfigError(f"{setting.name} must be {setting.metadata['must_be']}{shown}")
     return value
 
 

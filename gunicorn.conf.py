@@ -36,6 +36,7 @@ worker_connections = (settings.STREAMS_PER_WORKER or 100_000) + 1000
 graceful_timeout = settings.DRAIN_SECONDS
 timeout = 30  # seconds without the loop turning; a stream may live for ever
 keepalive = 2  # seconds; a stopping worker waits for idle connections too
+SUCCESSION = 20.0  # seconds that old workers stay at a HUP, if the new ones do not come sooner
 PORT_WAIT = 3.0  # seconds: the workers of a master that was killed hold its port for up to one more
 control_socket_disable = True  # one path per user: a second server would take it over
 preload_app = False  # a database driver imported before the patch blocks the loop
@@ -126,7 +127,7 @@ def free_port():
 
 
 def when_ready(server):
-    """Look after the services in every round of the master, of a second at most.
+    """Look after the services in every round of the master, of a second at most; let workers hand over at a HUP.
 
     No hook of gunicorn's is called that often, and of a supervisor's death gevent tells nobody.
     """
@@ -138,6 +139,24 @@ def when_ready(server):
             server.log.warning("%s", line)
 
     server.murder_workers = look_after_all
+    manage_workers = server.manage_workers
+
+    def hand_over():
+        """At a HUP the new workers come first: loading takes seconds, in which webhooks would wait."""
+        until = time.monotonic() + SUCCESSION
+        while len(server.WORKERS) > server.num_workers and time.monotonic() < until:
+            if all(serves(worker) for worker in server.WORKERS.values()):
+                break
+            server.reap_workers()
+            time.sleep(0.1)
+        manage_workers()
+
+    server.manage_workers = hand_over
+
+
+def serves(worker):
+    """Whether it has ever said that it lives: from then on its file has monotonic time, before that the time of day."""
+    return worker.tmp.last_update() <= time.monotonic()
 
 
 def pre_fork(server, worker):

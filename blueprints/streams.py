@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from socket import socket
@@ -19,6 +20,7 @@ from realtime.peer import watched
 from realtime.stream import Filter, Stream, bye
 
 bp = Blueprint("streams", __name__)
+logger = logging.getLogger(__name__)
 
 SLICE = 16 * 1024  # bytes that must get through within realtime.peer.STALLED: a slow line must manage one
 PAGE_NAME = 64  # characters of `?page=` that count
@@ -64,6 +66,7 @@ def respond(who: Viewer, log: str, grant: str, shows: Filter, kind: str) -> Resp
 def refuse(reason: str) -> Response:
     """What waiting heals is told by a `bye` when to come back: any error status ends an EventSource for good."""
     metrics.STREAMS_REFUSED.labels(reason).inc()
+    logger.info("a stream is asked to come back later (%s)", reason)
     cursor = Cursor.parse(shown_cursor() or "")
     return event_stream([bye(reason, str(cursor) if cursor else None)])
 

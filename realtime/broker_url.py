@@ -48,7 +48,9 @@ def read_many(scheme: str, kind: str, user: str | None, hosts: str, path: str, q
     options: Options = parse_url(f"{scheme}://{user or ''}@localhost/{database}?{query or ''}")
     del options["host"]
     if kind == "cluster":
-        options.pop("db", None)  # a cluster has but one
+        if path:
+            raise ValueError("a cluster has but one database")
+        options.pop("db", None)
         return Cluster(read_hosts(hosts, PORT), options)
     if not service:
         raise ValueError("no service")

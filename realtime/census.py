@@ -19,8 +19,8 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-FORGET = 30  # seconds after which a stream that nobody renews is forgotten: its worker has died
-RENEW = 10.0  # seconds between renewals
+FORGET = 15  # seconds after which a stream that nobody renews is forgotten: its worker has died
+RENEW = 5.0  # seconds between renewals
 BREAK = 2.0  # seconds without asking after a failure: hundreds of joining streams must not wait for each its own
 
 EXPIRE = "redis.call('EXPIRE', KEYS[1], ARGV[1])"

@@ -79,6 +79,14 @@ LOOP_LAG_MAX = gauge(
     "event_loop_lag_max_seconds", "The latest it fired within a minute, in any worker", over_workers="livemax"
 )
 
+# Known from the start: of what first appears as 1, Prometheus' increase() is 0, and no alarm goes off.
+for cause in ("epoch", "future", "malformed", "pruned", "rewound", "too_far"):
+    STREAMS_RESUMED.labels("reset", cause)
+for found_by in ("ring", "tick"):
+    HINTS_LOST.labels(found_by)
+for status in ("timeout", "error"):
+    RUNS_ENDED.labels(status)
+
 Look = Callable[[], None]
 
 

@@ -25,7 +25,7 @@ def test_without_any_setting_everything_has_a_default() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        *(("PORT", "9000", 9000), ("PORT", "0", 0), ("STREAMS_PER_WORKER", "0", 0), ("AGENT_READ_SECONDS", "0.5", 0.5)),
+        *(("PORT", "9000", 9000), ("STREAMS_PER_WORKER", "0", 0), ("AGENT_READ_SECONDS", "0.5", 0.5)),
         *(("DEMO", text, True) for text in ("1", "true", "TRUE", "yes", "on")),
         *(("DEMO", text, False) for text in ("0", "false", "no", "off")),
         ("PUBLIC_URL", "https://chat.example.com", "https://chat.example.com"),
@@ -38,7 +38,7 @@ def test_a_setting_is_read_by_its_name(name: str, text: str, value: Any) -> None
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *(("PORT", text) for text in ("x", "-1", "1.5", "65536", "1e3")),
+        *(("PORT", text) for text in ("x", "-1", "0", "1.5", "65536", "1e3")),
         *(("WORKERS", text) for text in ("two", "0", "-2")),
         *(
             ("PUBLIC_URL", text)
@@ -49,7 +49,8 @@ def test_a_setting_is_read_by_its_name(name: str, text: str, value: Any) -> None
         *(("AGENT_ALLOW", text) for text in ("10.0.0.1", "agents:", "a b:80")),
         *(("LOG_FORMAT", text) for text in ("x", "JSON", "text json")),
         *(("DEMO", text) for text in ("2", "maybe")),
-        ("SESSION_DAYS", "-1"),
+        *(("SESSION_DAYS", text) for text in ("-1", "99999999")),
+        *(("STREAMS_PER_USER", text) for text in ("1000001", "9" * 24)),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_told_in_one_line(name: str, text: str) -> None:
@@ -95,7 +96,10 @@ def test_a_key_is_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
     assert settings.secret_key() == config(DATA_DIR=str(tmp_path / "var")).secret_key() == key
     assert stat.S_IMODE((tmp_path / "var" / "secret_key").stat().st_mode) == 0o600
     assert config(DATA_DIR=str(tmp_path / "other")).secret_key() != key
-    assert config(DATA_DIR=str(tmp_path / "var"), SECRET_KEY="mine").secret_key() == "mine"
+    assert (
+        config(DATA_DIR=str(tmp_path / "var"), SECRET_KEY="mine, and long enough").secret_key()
+        == "mine, and long enough"
+    )
 
 
 def test_of_two_processes_that_make_a_key_at_once_one_does_and_both_have_it(
@@ -141,3 +145,12 @@ def test_the_database_is_in_the_data_folder_unless_told_otherwise(tmp_path: Path
     assert config(DATA_DIR=str(tmp_path)).database_url == f"sqlite:///{tmp_path}/backchannel.db"
     assert config(DATABASE_URL="sqlite:////x.db").database_url == "sqlite:////x.db"
     assert config().data_dir == ROOT / "var", "it does not depend on where a worker was started"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("SECRET_KEY", "too short"), ("METRICS_TOKEN", " "), ("METRICS_TOKEN", "a b")]
+)
+def test_a_secret_that_cannot_be_used_is_refused_and_not_repeated(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be ") as raised:
+        config(**{name: text})
+    assert not str(raised.value).endswith(repr(text))

@@ -76,3 +76,13 @@ def knock(server: Server, answers: list[int]) -> None:
     while True:
         answers.append(server.call("GET", "/health/live", token=None)[0])
         gevent.sleep(0.02)
+
+
+def test_at_a_hup_the_old_workers_stay_until_the_new_ones_serve(breakable: Server) -> None:
+    """Else webhooks would wait for as long as a worker takes to load."""
+    old, before = breakable.workers(), len(breakable.log())
+    os.kill(breakable.pid, signal.SIGHUP)
+    until(lambda: not set(old) & set(breakable.workers()) and len(breakable.workers()) == 2, 60)
+    lines = breakable.log()[before:].splitlines()
+    leaving = next(n for n, line in enumerate(lines) if "Worker exiting" in line)
+    assert sum("hearing the broker" in line for line in lines[:leaving]) == 2

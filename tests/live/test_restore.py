@@ -48,7 +48,6 @@ def documented(server: Server, action: str) -> str:
     found = re.search(rf"^### {action}\n.*?```sh\n(.*?)```", ours, re.DOTALL | re.MULTILINE)
     assert found
     places = {
-        "var/": f"{server.data_dir}/",
         "backup.": f"{server.data_dir}/backup.",
         ".venv/bin/python": sys.executable,
         ".venv/bin/flask": f"{sys.executable} -m flask",
