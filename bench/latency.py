@@ -55,7 +55,10 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    others = (
+        "bin/bench storm and bin/bench soak measure what happens when much goes wrong; they have a --help of their own."
+    )
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__, epilog=others)
     parser.add_argument("--rate", type=float, default=100, help="webhooks a second (%(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="how long (%(default)s)")
     parser.add_argument("--readers", type=int, default=1, help="open streams, all told of every message (%(default)s)")

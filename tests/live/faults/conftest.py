@@ -89,6 +89,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.extra_keyword_matches.update(rows_of(item))
         if rows_of(item) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(PATIENCE))
+    if unknown := wanted.difference(*map(rows_of, items)):
+        raise pytest.UsageError(f"no such row: {' '.join(sorted(unknown))}")
     if wanted:
         config.hook.pytest_deselected(items=[item for item in items if not wanted.intersection(rows_of(item))])
         items[:] = [item for item in items if wanted.intersection(rows_of(item))]
