@@ -42,7 +42,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module, name, value in (
         (stream_module, "time", SimpleNamespace(monotonic=clock.monotonic, time_ns=time_ns)),
         (stream_module, "FARTHEST", 25),
-        (stream_module, "PAGE", 3),
         (tail_module, "PAGE", 3),
         (tail_module, "RECENT", 4),
         (hub_module, "CONFIRM", 0.0),

@@ -7,10 +7,12 @@ export class Scroll {
   #messages = document.getElementById("messages")
   #jump = document.getElementById("jump")
   #sticks = true
+  #place = 0 // where we scrolled to, or were scrolled to, last
 
   constructor({ onNearTop, onEnd }) {
     this.#log.addEventListener("scroll", () => {
       this.#sticks = this.#nearEnd
+      this.#place = this.#log.scrollTop
       if (this.#sticks) this.#arrive(onEnd)
       if (this.#log.scrollTop < NEAR_TOP_PX) onNearTop()
     }, { passive: true })
@@ -30,6 +32,8 @@ export class Scroll {
 
   /** Draw without losing the place. `news`: something was said that the reader, being elsewhere, does not see. */
   around(draw, { news }) {
+    // The browser tells of scrolling a frame later: news that comes in between must not pull a reader back.
+    if (this.#log.scrollTop < this.#place && !this.#nearEnd) this.#sticks = false
     const anchor = this.#sticks ? null : this.#firstInView()
     const top = anchor?.getBoundingClientRect().top
     draw()
@@ -42,6 +46,7 @@ export class Scroll {
     this.#sticks = true
     this.#jump.hidden = true
     this.#log.scrollTo({ top: this.#log.scrollHeight, behavior: smoothly && !calm.matches ? "smooth" : "instant" })
+    this.#place = this.#log.scrollTop
   }
 
   #arrive(onEnd) {

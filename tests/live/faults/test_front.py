@@ -91,6 +91,7 @@ def test_what_operators_read_is_not_shown_to_the_outside(fronts: dict[str, str])
         urllib.request.urlopen(f"{fronts['shipped']}/metrics")
 
 
+@pytest.mark.slow
 @pytest.mark.row("R34")
 def test_two_instances_are_one_to_those_outside_and_each_may_die(start_rig: StartRig) -> None:
     rig = start_rig(database="postgresql", nginx=True, instances=2, TRUSTED_PROXIES=1)

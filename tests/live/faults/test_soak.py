@@ -10,7 +10,7 @@ import pytest
 from tests.live.faults import SEED
 from tests.server import ROOT
 
-ORDER = {"seconds": 60, "streams": 200, "people": 20, "rate": 20, "every": 8, "seed": SEED}
+ORDER = {"seconds": 60, "streams": 100, "people": 10, "rate": 10, "every": 8, "seed": SEED}
 
 
 @pytest.mark.timeout(600)  # seconds, on machines that have other things to do

@@ -99,7 +99,7 @@ def stalled(server: Server) -> float:
 @pytest.mark.row("R18", mutant="no_user_timeout")
 def test_readers_who_vanish_are_let_go(start_rig: StartRig) -> None:
     with FarAway() as away:
-        rig = start_rig(HOST=NEAR, METRICS_TOKEN="seen from afar")
+        rig = start_rig(HOST=NEAR, METRICS_TOKEN="seen-from-afar")
         rig.url, server = rig.server.url, rig.server
         with rig.load(streams=8, watchers=1) as ledger:
             ledger.goes_on(10)
