@@ -47,11 +47,12 @@ def either_server(request: pytest.FixtureRequest) -> Server:
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """A server for one test that breaks it."""
-    yield from running(tmp_path / "server")
+    # Patient with the agent: on a starved machine one that was killed takes seconds to come back.
+    yield from running(tmp_path / "server", AGENT_RETRY_SECONDS="0.2,0.4,1,2,4,8")
 
 
-def running(data_dir: Path, database: str = "sqlite") -> Iterator[Server]:
-    server = Server(data_dir, database)
+def running(data_dir: Path, database: str = "sqlite", **settings: object) -> Iterator[Server]:
+    server = Server(data_dir, database, **settings)
     try:
         yield server.start()
     finally:
