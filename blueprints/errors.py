@@ -28,7 +28,7 @@ def of_chat(error: ChatError) -> ResponseReturnValue:
 
 def of_store(error: StoreAway) -> ResponseReturnValue:
     response = make_response(
-        answer(503, "unavailable", "The store is away. Try again: what has a key of its own is stored once.")
+        answer(503, "unavailable", "The store is away. Try again in a moment; what carries a key is stored only once.")
     )
     logs.note(store=str(error).partition("\n")[0])
     response.headers["Retry-After"] = "1"

@@ -133,9 +133,10 @@ class Hub:
 
     def _leave(self, stream: Stream) -> None:
         self.streams.discard(stream)
-        self._pages[stream.page].discard(stream)
-        if not self._pages[stream.page]:
-            del self._pages[stream.page]
+        page = self._pages.get(stream.page, set())
+        page.discard(stream)
+        if not page:
+            self._pages.pop(stream.page, None)
         if not stream.is_replaced:
             self._forget(stream)
 

@@ -317,8 +317,8 @@ def test_a_broker_that_cuts_a_slow_listener_off_is_heard_again(heard: Heard, url
         for _ in range(500):
             pipeline.publish(heard.bus._channel(LOG), b"x" * 100_000)
         pipeline.execute()  # 50 MB in one go, before we are given a turn to read
-        until(lambda: heard.bus.reconnects >= 1)
-        until(lambda: heard.bus.healthy and heard.gaps > 1)
+        until(lambda: heard.bus.reconnects >= 1, 30)
+        until(lambda: heard.bus.healthy and heard.gaps > 1, 30)
         connection.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
     assert heard.bus.listen(LOG).wait(5)
     heard.bus.ring(LOG, "e1", happening(1))

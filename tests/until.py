@@ -7,7 +7,7 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 
-def until(question: Callable[[], Answer], seconds: float = 30.0) -> Answer:
+def until(question: Callable[[], Answer], seconds: float = 10.0) -> Answer:
     """Ask until the answer is true, and return it; fails with the last answer after so many seconds."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
