@@ -20,6 +20,10 @@ class Broker(Valkey):
         finally:
             self.start()
 
+    def listeners(self) -> int:
+        """How many connections are subscribed to anything now."""
+        return len(self.ask("CLIENT", "LIST", "TYPE", "pubsub").splitlines())
+
     def end_subscriptions(self) -> int:
         """Hang up on everyone who listens; return how many they were."""
         return int(self.ask("CLIENT", "KILL", "TYPE", "pubsub"))
