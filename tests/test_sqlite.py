@@ -1,6 +1,7 @@
 """SQLite as a store: its lock is waited for in turn and in time, and never by the loop (DESIGN 4)."""
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from chat.sqlite import LOOP_WAIT, make_ready, take_turn
 from chat.store import Store, StoreAway, address
 from chat.transaction import WAIT
 from prepare import migrate
+from tests.server import ROOT
 
 
 @pytest.fixture
@@ -192,3 +194,11 @@ def test_a_file_that_is_damaged_is_away_not_an_error_of_ours(tmp_path: Path) -> 
     for run in (store.write, store.read, store.peek):
         with pytest.raises(StoreAway, match="not a database"):
             run(lambda s: s.query(Tenant).count())
+
+
+def test_no_lock_is_shared_by_native_threads(sqlite_url: str) -> None:
+    command = [sys.executable, "-m", "tests.shared_locks", sqlite_url]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    made, shared = re.findall(r"\d+", said.splitlines()[0])
+    assert int(made) > 10, "nothing was looked at"
+    assert shared == "0", said

@@ -161,3 +161,13 @@ def test_every_line_of_a_json_log_is_a_record_whatever_happens(json_server: Serv
     assert CANARY not in log
     assert json_server.password not in log
     assert not {*map(chr, range(32)), "\x7f"} & set(log.replace("\n", ""))
+
+
+def test_at_a_hup_the_old_workers_stay_until_the_new_ones_serve(breakable: Server) -> None:
+    """Else webhooks would wait for as long as a worker takes to load."""
+    old, before = breakable.workers(), len(breakable.log())
+    os.kill(breakable.pid, signal.SIGHUP)
+    until(lambda: not set(old) & set(breakable.workers()) and len(breakable.workers()) == 2, 60)
+    lines = breakable.log()[before:].splitlines()
+    leaving = next(n for n, line in enumerate(lines) if "Worker exiting" in line)
+    assert sum("hearing the broker" in line for line in lines[:leaving]) == 2
