@@ -23,7 +23,7 @@ Shown = dict[str, Any]
 
 FEW = 4  # events that are a page whatever they weigh: the usual case is one, and needs no scales
 
-# The statements of every message are built once: building one costs four times what running it does (measured).
+# The statements of every message and stream are built once: building costs four times what running does (measured).
 TAKE = (
     update(Participant.table())
     .where(Participant.id == bindparam("log"))
@@ -35,6 +35,9 @@ HOLD = (
     .where(Participant.id.in_(bindparam("logs", expanding=True)))
     .order_by(Participant.id)
     .with_for_update(key_share=True)
+)
+HEADS = select(Participant.id, Participant.epoch, Participant.head, Participant.floor).where(
+    Participant.id.in_(bindparam("logs", expanding=True))
 )
 
 
@@ -101,8 +104,7 @@ def event_of(entry: LogEntry, shown: Shown | None, as_of: int) -> Event:
 
 def heads(session: Session, logs: Iterable[str]) -> dict[str, Head]:
     """Where each log stands; logs that do not exist are left out."""
-    query = select(Participant.id, Participant.epoch, Participant.head, Participant.floor)
-    rows = session.execute(query.where(Participant.id.in_(list(logs))))
+    rows = session.execute(HEADS, {"logs": list(logs)})
     return {log: Head(epoch, head, floor) for log, epoch, head, floor in rows}
 
 

@@ -47,6 +47,7 @@ class Raw:
     def _visit(self) -> tuple[str, float | None]:
         """Read one connection; how it ended, and how long the server asked us to be away, in seconds."""
         self._tell("knock")
+        state = "unanswered"
         try:
             self._connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=SILENCE)
             headers = {"Authorization": f"Bearer {self._token}", "Last-Event-ID": self._cursor}
@@ -55,11 +56,12 @@ class Raw:
             if response.status != 200:
                 return f"HTTP {response.status}", None
             self._tell("open")
+            state = "open"
             with gevent.Timeout(random.uniform(*self._stay) if self._stay else None, False):
                 return "clean", self._read(response)
             return "left", None
         except (OSError, HTTPException, ValueError) as error:
-            return f"cut: {type(error).__name__} {error}", None
+            return f"cut while {state}: {type(error).__name__} {error}", None
 
     def _read(self, response: HTTPResponse) -> float | None:
         """Hear every whole frame. The server ends lines by LF alone, so a frame ends at the first empty one."""
