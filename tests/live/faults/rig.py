@@ -34,7 +34,7 @@ from tests.ports import free_port
 from tests.server import Server
 from tests.until import until
 
-CONNECTING = 60.0  # seconds for all watchers to have their streams
+CONNECTING = 35.0  # seconds for all watchers to have their streams; less than a client's own patience (40)
 SETTINGS = {"DEMO": 0, "DRAIN_SECONDS": 2, "STREAMS_PER_USER": 0, "ANSWERS_PER_MINUTE": 0}
 
 

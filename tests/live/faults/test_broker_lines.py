@@ -53,7 +53,7 @@ def test_workers_who_are_hung_up_on_for_listening_too_slowly_miss_nothing(start_
             kills = killed(rig)
             burst_of_hints(rig, ledger.load.cast[0].log)
             request = ledger.say()
-            until(lambda kills=kills: killed(rig) >= kills + 2, 10)
+            until(lambda kills=kills: killed(rig) >= kills + 2, 30)
             ledger.is_heard([request], generous(RESYNCED))
             rig.wait_until_ready()
     report = ledger.settle()
