@@ -33,7 +33,6 @@ worker_class = "gevent"
 workers = settings.WORKERS
 # Above the cap of streams, which is refused softly: at this one even health checks hang.
 worker_connections = (settings.STREAMS_PER_WORKER or 100_000) + 1000
-backlog = 65_535  # as many as the kernel grants: a crowd that comes back finds it full otherwise, and waits for seconds
 graceful_timeout = settings.DRAIN_SECONDS
 timeout = 30  # seconds without the loop turning; a stream may live for ever
 keepalive = 2  # seconds; a stopping worker waits for idle connections too

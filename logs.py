@@ -13,6 +13,7 @@ import re
 import select
 import sys
 import traceback
+from _thread import RLock  # the system's own: `threading` gives out gevent's, which are for one native thread
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 def set_up(form: str) -> None:
     """Write this process's log in this form from now on; what nobody caught goes there too."""
+    logging._lock = RLock()  # type: ignore[attr-defined]  # SQLite's threads look up loggers, too (chat/sqlite.py)
     handler = Lines()
     handler.setFormatter(formatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -71,6 +73,9 @@ def note(**facts: str | int) -> None:
 
 class Lines(logging.Handler):
     """Writes each record at once and waits for nobody: a reader that hangs, or a full disk, costs lines only."""
+
+    def createLock(self) -> None:
+        self.lock = RLock()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

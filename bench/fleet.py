@@ -21,7 +21,7 @@ PATIENCE = 40.0  # seconds of silence: two and a half pings
 EVENTS = (b"message", b"thread", b"run", b"read")
 MEASURED = re.compile(rb'"text":"measured ([0-9.]+)')
 
-dialling = BoundedSemaphore(1000)  # until they are greeted: the kernel's own backlog is not what is measured
+dialling = BoundedSemaphore(64)  # the kernel's own backlog is not what is measured
 
 
 class Reader:
@@ -53,27 +53,22 @@ class Reader:
     def _read_once(self) -> float | None:
         """Read one stream to its end; return how long a `bye` told us to wait, None if there was none."""
         try:
-            return self._read(*self._dial())
+            with dialling:
+                self._sock = socket.create_connection(self._fleet.address, timeout=PATIENCE)
+            with self._sock:
+                self._sock.sendall(self._request())
+                return self._read(self._sock)
         except OSError as error:
             self._fleet.counts[f"cut: {type(error).__name__}"] += 1
             return None
-        finally:
-            self.cut()
-
-    def _dial(self) -> tuple[socket.socket, bytes, bytes]:
-        """Open a stream; return its socket, the answer's head, and what came with it."""
-        with dialling:
-            self._sock = socket.create_connection(self._fleet.address, timeout=PATIENCE)
-            self._sock.sendall(self._request())
-            head, _, rest = self._read_head(self._sock)
-        return self._sock, head, rest
 
     def _request(self) -> bytes:
         path = f"/stream?last_event_id={self.epoch}.{self.pos}"
         # HTTP/1.0: the body is not chunked, so frames come as they are.
         return f"GET {path} HTTP/1.0\r\nAuthorization: Bearer {self._token}\r\n\r\n".encode()
 
-    def _read(self, sock: socket.socket, head: bytes, rest: bytes) -> float | None:
+    def _read(self, sock: socket.socket) -> float | None:
+        head, _, rest = self._read_head(sock)
         status = head.split(b" ", 2)[1]
         if status != b"200":
             self._fleet.counts[f"HTTP {status.decode()}"] += 1

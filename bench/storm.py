@@ -42,7 +42,7 @@ def disturb(place: Town, kill: bool) -> float:
     if kill:
         for pid in place.server.workers():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: place.fleet.open == 0)
+        until(lambda: place.fleet.open == 0, 30)
         return time.monotonic()
     place.server.stop()
     place.server.start()

@@ -143,23 +143,21 @@ def holder(credential: type[SignIn] | type[ApiKey]) -> Select[User, str, str]:
         select(User, Participant.id, credential.id)
         .join(credential, credential.user_id == User.id)
         .join(Participant, Participant.user_id == User.id)
-        .where(User.active, credential.token_hash == bindparam("hash"), credential.revoked_at.is_(None))
+        .where(User.active, credential.token_hash == bindparam("hash"))
     )
 
 
 # Every request asks one of these: built once, since building costs more than running (measured).
-HOLDER_OF_KEY = holder(ApiKey)
-HOLDER_OF_SESSION = holder(SignIn).where(SignIn.expires_at > bindparam("now"))
-
-
-def live_sessions() -> tuple[ColumnElement[bool], ...]:
-    return SignIn.revoked_at.is_(None), SignIn.expires_at > now_ms()
+KEY_LIVES = (ApiKey.revoked_at.is_(None),)
+SESSION_LIVES = (SignIn.revoked_at.is_(None), SignIn.expires_at > bindparam("now"))
+HOLDER_OF_KEY = holder(ApiKey).where(*KEY_LIVES)
+HOLDER_OF_SESSION = holder(SignIn).where(*SESSION_LIVES)
 
 
 def admitted(session: Session, grants: Collection[str]) -> set[str]:
     """Which of these grants still hold: asked for all open streams at once, every tick."""
-    roles = roles_of(session, SignIn, ids(grants, "session"), *live_sessions())
-    roles |= roles_of(session, ApiKey, ids(grants, "key"), ApiKey.revoked_at.is_(None))
+    roles = roles_of(session, SignIn, ids(grants, "session"), *SESSION_LIVES)
+    roles |= roles_of(session, ApiKey, ids(grants, "key"), *KEY_LIVES)
     return {grant for grant in grants if holds(grant, roles.get(grant.split(":")[1]))}
 
 
@@ -176,5 +174,5 @@ def roles_of(
 ) -> dict[str, str]:
     """The role of each credential's user, by credential id; those that no longer hold are left out."""
     query = select(credential.id, User.role).join(User, credential.user_id == User.id)
-    rows = session.execute(query.where(User.active, credential.id.in_(ids), *conditions))
+    rows = session.execute(query.where(User.active, credential.id.in_(ids), *conditions), {"now": now_ms()})
     return {row.id: row.role for row in rows}

@@ -2,9 +2,9 @@
 
 SQLite blocks the thread that calls it, so a whole transaction is one function and one hop into a lane of its own: a
 native thread with the only connection it will ever use. A connection pool shared between native threads and gevent's
-loop livelocks on its lock (measured), so nothing is shared, and least of all a lock: gevent's own, which `threading`
-gives out once it is patched, are for one thread. Two threads that met in one never came out again (measured: within
-a second of trying), nor did whoever came after them.
+loop livelocks on its lock (measured), so nothing is shared, and least of all a lock of gevent's, as `threading` gives
+them out once it is patched: they are for one thread. Two threads that met in one never came out again (measured:
+within a second of trying), nor did whoever came after them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ LOOP_WAIT = 0.1  # seconds that the loop itself may stand still
 LOOK_MS = 10  # how long one look at a lock lasts; at 2 the looking itself costs a fifth more CPU (measured)
 
 # SQLAlchemy numbers its sessions and results for all threads, under a lock. A count alone does the same.
-session._new_sessionid = count(1).__next__
-loading._new_runid = count(1).__next__
+session._new_sessionid = count(session._new_sessionid()).__next__
+loading._new_runid = count(loading._new_runid()).__next__
 
 
 class SQLite:

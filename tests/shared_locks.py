@@ -7,9 +7,11 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import logging
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -42,7 +44,9 @@ def tracked(real: Any) -> type:
 
 
 threading.Lock, threading.RLock = tracked(threading.Lock), tracked(threading.RLock)  # type: ignore[misc, assignment]
+logging._lock = threading.RLock()  # type: ignore[attr-defined]  # made before us
 
+import logs
 from chat import accounts, agents, log, messages, threads
 from chat.accounts import Viewer
 from chat.models import Participant
@@ -57,6 +61,7 @@ def people(session: Any) -> Viewer:
 
 
 def work(url: str) -> None:
+    logs.set_up("text")
     store = Store(url)
     alice = store.write(people)
     name = alice.participant_id
@@ -71,6 +76,15 @@ def work(url: str) -> None:
             store.read(lambda s: messages.history(s, alice, thread))
             store.read(lambda s: log.after(s, name, 0, 100))
             store.peek(lambda s: (log.heads(s, [name]), threads.fetch(s, alice, thread)))
+            store.peek(lambda s: accounts.viewer_by_key(s, "no key"))
+
+    def fail(session: Any) -> None:
+        logging.getLogger("sqlalchemy.engine").warning("a thread of SQLite's says something")
+        raise LookupError
+
+    for way in (store.write, store.read):
+        with suppress(LookupError):
+            way(fail)
 
     gevent.joinall([gevent.spawn(each) for each in (write, read, read)], raise_error=True)
     store.close()
@@ -78,5 +92,5 @@ def work(url: str) -> None:
 
 work(sys.argv[1])
 shared = [lock.place for lock in made if len(lock.threads) > 1]
-print(f"{len(made)} locks made, {len(shared)} shared")
+print(f"{len(set().union(*(lock.threads for lock in made)))} threads, {len(shared)} locks shared")
 print("\n".join(shared))

@@ -190,7 +190,8 @@ def test_a_disabled_user_is_out_at_once(site: Site) -> None:
 
 
 def test_a_forged_cookie_is_nobodys(site: Site) -> None:
-    for value in ("", "x", "e30.x.y", cookie(site.signed_in()).value[:-1] + "A", "{}" * 1000):
+    true = cookie(site.signed_in()).value
+    for value in ("", "x", "e30.x.y", true[:-9] + ("A" if true[-9] != "A" else "B") + true[-8:], "{}" * 1000):
         thief = site.browser()
         thief.set_cookie("backchannel", value)
         assert thief.get("/session").status_code == 401, value

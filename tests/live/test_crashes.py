@@ -9,34 +9,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.live.kills import kill_both_workers
 from tests.live.people import Person, newcomer
 from tests.live.reader import Follower
 from tests.live.talk import Talk, settle
 from tests.server import Server, children
-from tests.until import until
 
 FOLLOWERS = 4
-
-
-def kill_a_worker(server: Server) -> None:
-    # The one that holds more streams: all of them may have come to the same.
-    victim = max(server.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
-    os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in server.workers() and len(server.workers()) == 2)
-
-
-def kill_both_workers(server: Server) -> None:
-    victims = server.workers()
-    for victim in victims:
-        os.kill(victim, signal.SIGKILL)
-    until(lambda: not set(victims) & set(server.workers()) and len(server.workers()) == 2)
-
-
-def is_back(server: Server, victim: int) -> bool:
-    try:
-        return server.broker() != victim
-    except AssertionError:
-        return False  # the supervisor has not started it yet
 
 
 def kill_everything(server: Server) -> None:

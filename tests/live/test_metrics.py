@@ -41,8 +41,8 @@ def test_the_gauge_of_streams_is_right_though_a_worker_is_killed(breakable: Serv
         assert (seen[f'{OPEN}{{kind="everything"}}'], seen[f'{OPEN}{{kind="thread"}}']) == (STREAMS / 2, STREAMS / 2)
         victim = max(breakable.workers(), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
         os.kill(victim, signal.SIGKILL)
-        until(lambda: victim not in breakable.workers() and len(breakable.workers()) == 2)
-        cut = until(lambda: sum(bool(reader.end) for reader in readers))
+        until(lambda: victim not in breakable.workers() and len(breakable.workers()) == 2, 30)
+        cut = until(lambda: sum(bool(reader.end) for reader in readers), 30)
         assert cut > 0
         until(lambda: open_streams(breakable) == sum(not reader.end for reader in readers), 30)
         opened = sum(value for name, value in scrape(breakable).items() if "streams_opened" in name)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.kills import is_back, kill_a_worker
 from tests.live.people import newcomer
-from tests.live.test_crashes import is_back, kill_a_worker
 from tests.server import ROOT, Server, children, command_line, free_port
 from tests.until import until
 

@@ -15,9 +15,9 @@ from sqlalchemy import func, select, update
 from standardwebhooks import Webhook
 
 from chat.models import Dispatch, Run
+from tests.live.kills import kill_both_workers
 from tests.live.people import Person, agent_by_command, newcomer, store_of
 from tests.live.reader import Reader, named
-from tests.live.test_crashes import kill_both_workers
 from tests.server import OPENER, ROOT, Server
 from tests.until import until
 

@@ -8,8 +8,8 @@ import signal
 from contextlib import ExitStack
 from uuid import uuid4
 
+from tests.live.kills import kill_a_worker
 from tests.live.people import Person, agent_by_command, by_command
-from tests.live.test_crashes import kill_a_worker
 from tests.live.test_streams import Browser
 from tests.live.test_webhook import langgraph, post, signed
 from tests.server import Server

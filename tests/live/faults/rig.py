@@ -99,7 +99,7 @@ class Rig:
         self.server = self.servers[0]
         self._prepare_database()
         for server in self.servers:
-            stack.callback(server.stop)
+            stack.callback(server.kill)
             server.start()
         self.url = f"http://127.0.0.1:{self._front(stack)}"
 
@@ -190,6 +190,12 @@ class Rig:
                 thread = self.luck.choice(party.threads) if number % 2 else None
                 crowd.append(self._crew.watch(kind, self.url, party, thread))
         return crowd + [self._crew.watch("raw", self.url, cast[n % len(cast)], **order) for n in range(streams)]
+
+    def opens_a_stream(self, ledger: Ledger, seconds: float) -> None:
+        """Open one more stream, and be done with it once it is."""
+        [late] = self.watch(ledger.load.cast, watchers=0, streams=1)
+        until(lambda: late.has_begun, seconds)
+        self._crew.leave(late)
 
     def wait_until_ready(self, seconds: float = 30.0) -> float:
         """Wait until the server says that it is, broker and all; return how long that took, in seconds."""

@@ -23,6 +23,7 @@ def test_a_killed_broker_costs_seconds_and_no_message(whole_rig: Rig) -> None:
         with span() as down, whole_rig.broker.dead():
             ledger.lasts(4)
             ledger.catches_up(generous(NOTICED))  # while it is dead
+            whole_rig.opens_a_stream(ledger, generous(NOTICED))
         took = whole_rig.wait_until_ready(generous(NOTICED))
         with span() as after:
             ledger.goes_on(50)
@@ -73,6 +74,7 @@ def test_a_paused_broker_holds_nobody_up(whole_rig: Rig, seconds: float) -> None
         with span() as paused, whole_rig.broker.paused():
             ledger.lasts(seconds)
             ledger.goes_on(40, generous(WEBHOOK))  # while it is paused
+            whole_rig.opens_a_stream(ledger, generous(NOTICED))
             ledger.catches_up(generous(TOLD_BY_TICK))
         ledger.goes_on()
     report = ledger.settle()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import dropwhile
 from typing import Any
 
 import gevent
@@ -84,9 +83,14 @@ class Watcher:
 
     @property
     def losses(self) -> list[dict[str, Any]]:
-        """The ends of its streams, however they came about. Who is asked to come back later has lost none yet."""
-        had_one = dropwhile(lambda told: told["event"] != "ready" and told.get("state") != "connected", self.events)
-        return [told for told in had_one if told["event"] == "end" or told.get("state") in LOST]
+        """The ends of its streams, however they came about. Who was told nothing but a `bye` had none."""
+        found, heard = [], set()
+        for told in self.events:
+            if told["event"] == "end" or told.get("state") in LOST:
+                found += [] if heard == {"bye"} else [told]
+                heard = set()
+            heard |= {told["event"]} & {"ready", "bye"}
+        return found
 
     @property
     def reconnects(self) -> list[float]:
