@@ -23,9 +23,9 @@ BY_TICK = 15.0  # seconds: a tick, on a busy machine
 TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def breaking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("restored"), request.param, DRAIN_SECONDS=1)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def breaking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "server", request.param, DRAIN_SECONDS=1)
     try:
         yield server.start()
     finally:
