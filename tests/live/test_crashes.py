@@ -13,7 +13,8 @@ from tests.live.kills import kill_both_workers
 from tests.live.people import Person, newcomer
 from tests.live.reader import Follower
 from tests.live.talk import Talk, settle
-from tests.server import Server, children
+from tests.server import Server, children, command_line
+from tests.until import until
 
 FOLLOWERS = 4
 
@@ -28,8 +29,10 @@ def kill_everything(server: Server) -> None:
 
 def kill_the_master(server: Server) -> None:
     """And start it again at once, while its workers have not noticed yet and hold the port."""
+    old = server.workers()
     server.stop(signal.SIGKILL)
     server.start()
+    until(lambda: not any(command_line(pid) for pid in old), 30)  # they answer until they notice, and cut what is left
 
 
 def descendants(pid: int) -> list[int]:
