@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 
 import gevent
 import httpx2 as httpx
@@ -123,8 +123,12 @@ class Caller:
         self._callback = f"{settings.public_url}/webhook/chat-response"
         self._read_seconds = settings.AGENT_READ_SECONDS
         self.longest = 2 * CONNECT + self._read_seconds  # seconds an attempt may take
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        # Made by the first call: it reads all certificates, which most processes with an application never need.
         timeout = httpx.Timeout(CONNECT, read=self._read_seconds)
-        self._client = httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
+        return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
 
     def call(self, question: Question) -> None:
         """Put the question; return when the agent has it. Raises NotAccepted."""
