@@ -59,7 +59,8 @@ class Reader:
                 self._sock.sendall(self._request())
                 return self._read(self._sock)
         except OSError as error:
-            self._fleet.counts[f"cut: {type(error).__name__}"] += 1
+            when = "cut" if self.is_open else "cut before it was open"
+            self._fleet.counts[f"{when}: {type(error).__name__}"] += 1
             return None
 
     def _request(self) -> bytes:
