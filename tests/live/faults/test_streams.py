@@ -34,6 +34,7 @@ GROWTH = 50 * MB
 OTHERS = 0.5  # seconds, the p99 of what the others hear
 CAPPED = 0.3  # seconds, the p99 of webhooks beside a full house
 STORM = 2000
+PERSONS = 40  # who talk and have the storm's pages; with four, what is measured is 20,000 deliveries a second
 BACK = (15.0, 30.0)  # seconds until 95 %, and all, of a crowd that was cut off are back
 HURRY = min(3.0, generous(1))  # times that, here: the crowd and the proxy it comes through are one process of ours
 SPREAD = 2000  # ms between those who are called back early and late
@@ -119,7 +120,7 @@ def test_readers_who_vanish_are_let_go(start_rig: StartRig) -> None:
 def test_above_the_cap_streams_are_asked_to_come_back_and_webhooks_do_not_notice(start_rig: StartRig) -> None:
     cap, more = 1000, 500
     rig = start_rig(workers=1, STREAMS_PER_WORKER=cap)
-    with rig.load(streams=12, watchers=2, parties=4) as ledger:
+    with rig.load(streams=12, watchers=2, parties=PERSONS) as ledger:
         ledger.goes_on(10)
         free = cap - len(ledger.watchers)
         with crowd(rig, ledger.load.cast, free + more) as fleet:
@@ -140,7 +141,7 @@ def test_above_the_cap_streams_are_asked_to_come_back_and_webhooks_do_not_notice
 @pytest.mark.timeout(300)
 @pytest.mark.row("R27", mutant="narrow_door")
 def test_a_crowd_that_is_cut_off_at_once_is_soon_back(whole_rig: Rig) -> None:
-    with whole_rig.load(streams=8, watchers=1) as ledger, crowd(whole_rig, ledger.load.cast, STORM) as fleet:
+    with whole_rig.load(streams=8, watchers=1, parties=PERSONS) as ledger, crowd(whole_rig, ledger.load.cast, STORM) as fleet:
         until(lambda: fleet.open == STORM, 120)
         with span() as storm:
             whole_rig.proxies["client"].cut()
@@ -165,7 +166,7 @@ def until_back(fleet: Fleet, storm: Span, share: float) -> float:
 @pytest.mark.timeout(300)
 @pytest.mark.row("R27", mutant="fixed_retry")
 def test_a_crowd_that_is_sent_away_is_not_called_back_at_once(whole_rig: Rig) -> None:
-    with whole_rig.load(streams=8, watchers=1) as ledger, crowd(whole_rig, ledger.load.cast, STORM) as fleet:
+    with whole_rig.load(streams=8, watchers=1, parties=PERSONS) as ledger, crowd(whole_rig, ledger.load.cast, STORM) as fleet:
         until(lambda: fleet.open == STORM, 120)
         before, leaving = set(whole_rig.server.workers()), time.monotonic()
         os.kill(whole_rig.server.pid, signal.SIGHUP)
