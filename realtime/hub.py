@@ -154,7 +154,11 @@ class Hub:
 
     def _join(self, log: str) -> Tail:
         # Subscribe before reading the head: what commits in between rings, what committed before is in the head.
-        self.bus.listen(log).wait(CONFIRM)
+        confirmed = self.bus.listen(log)
+        # Looked at first: gevent forgets one who begins to wait for a flag just set if the only other waiter gives up
+        # before he is told, and then no timeout helps (26.9.0, AbstractLinkable.unlink).
+        if not confirmed.is_set():
+            confirmed.wait(CONFIRM)
         try:
             self.wait_turn()
             tail = self._tail(log)

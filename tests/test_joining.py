@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+import gevent
 import pytest
+from gevent import Greenlet
+from gevent.event import Event as Flag
 
 from realtime.hub import Hub
 from realtime.stream import FARTHEST
-from tests.books import Book, Watcher, hub_on, ring
+from tests.books import LOG, Book, Watcher, hub_on, ring
 from tests.until import until
 
 
@@ -29,6 +32,18 @@ def test_ready_comes_first_and_names_cursor_head_and_rhythm(hub: Hub) -> None:
     ready = watcher.wait_for("ready")
     assert watcher.names[0] == "ready"
     assert (ready.id, ready.json) == ("e1.3", {"head": "e1.5", "ping": 15.0, "conn": "c1"})
+
+
+def test_nobody_waits_for_ever_for_a_confirmation_that_has_come(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gives up in the very turn of the loop in which the confirmation comes and another joins."""
+    confirmed = Flag()
+    monkeypatch.setattr(hub.bus, "listen", lambda log: confirmed)
+    impatient, late = gevent.spawn(hub._join, LOG), Greenlet(hub._join, LOG)
+    gevent.sleep(0)
+    gevent.get_hub().loop.run_callback(confirmed.set)
+    late.start()
+    impatient.kill(block=False)
+    assert late.get(timeout=5).cursor.seq == 5
 
 
 def test_without_a_cursor_a_stream_begins_at_the_head(hub: Hub, book: Book) -> None:

@@ -141,7 +141,10 @@ def test_above_the_cap_streams_are_asked_to_come_back_and_webhooks_do_not_notice
 @pytest.mark.timeout(300)
 @pytest.mark.row("R27", mutant="narrow_door")
 def test_a_crowd_that_is_cut_off_at_once_is_soon_back(whole_rig: Rig) -> None:
-    with whole_rig.load(streams=8, watchers=1, parties=PERSONS) as ledger, crowd(whole_rig, ledger.load.cast, STORM) as fleet:
+    with (
+        whole_rig.load(streams=8, watchers=1, parties=PERSONS) as ledger,
+        crowd(whole_rig, ledger.load.cast, STORM) as fleet,
+    ):
         until(lambda: fleet.open == STORM, 120)
         with span() as storm:
             whole_rig.proxies["client"].cut()
@@ -166,7 +169,10 @@ def until_back(fleet: Fleet, storm: Span, share: float) -> float:
 @pytest.mark.timeout(300)
 @pytest.mark.row("R27", mutant="fixed_retry")
 def test_a_crowd_that_is_sent_away_is_not_called_back_at_once(whole_rig: Rig) -> None:
-    with whole_rig.load(streams=8, watchers=1, parties=PERSONS) as ledger, crowd(whole_rig, ledger.load.cast, STORM) as fleet:
+    with (
+        whole_rig.load(streams=8, watchers=1, parties=PERSONS) as ledger,
+        crowd(whole_rig, ledger.load.cast, STORM) as fleet,
+    ):
         until(lambda: fleet.open == STORM, 120)
         before, leaving = set(whole_rig.server.workers()), time.monotonic()
         os.kill(whole_rig.server.pid, signal.SIGHUP)
