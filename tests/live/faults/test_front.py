@@ -100,9 +100,9 @@ def test_two_instances_are_one_to_those_outside_and_each_may_die(start_rig: Star
         assert all(metric(server, "streams_open") for server in rig.servers), "both have readers"
         for server, way in zip(rig.servers, (signal.SIGKILL, signal.SIGTERM), strict=True):
             server.stop(way)
-            ledger.goes_on(50)
+            ledger.goes_on(25)
             server.start()
-            ledger.goes_on(50)
+            ledger.goes_on(25)
     report = ledger.settle()
     report.check()
     rig.notes.append(str(report.answers()))
