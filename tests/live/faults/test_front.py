@@ -94,7 +94,7 @@ def test_what_operators_read_is_not_shown_to_the_outside(fronts: dict[str, str])
 @pytest.mark.slow
 @pytest.mark.row("R34")
 def test_two_instances_are_one_to_those_outside_and_each_may_die(start_rig: StartRig) -> None:
-    rig = start_rig(database="postgresql", nginx=True, instances=2, TRUSTED_PROXIES=1)
+    rig = start_rig(database="postgresql", nginx=True, instances=2, workers=1, TRUSTED_PROXIES=1)
     with rig.load() as ledger:
         ledger.goes_on()
         assert all(metric(server, "streams_open") for server in rig.servers), "both have readers"

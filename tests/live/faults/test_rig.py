@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.live.faults.conftest import StartRig
 from tests.live.faults.rig import Rig
 from tests.live.faults.watchers import OUTSIDE
+
+pytestmark = pytest.mark.quick  # nothing is broken here: `bin/test faults` is for what is
 
 
 def test_when_nothing_breaks_every_client_hears_everything(whole_rig: Rig) -> None:
