@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,12 @@ def running(data_dir: Path, database: str = "sqlite", **settings: object) -> Ite
         yield server.start()
     finally:
         server.stop()
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C again, and let servers hear it, also where a shell has started us in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.hookimpl(hookwrapper=True)

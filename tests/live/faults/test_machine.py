@@ -123,6 +123,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.row("R31", mutant="log_failure_is_a_crash")
 def test_a_full_disk_refuses_what_it_cannot_keep_and_heals_by_itself(small_disk: Path, start_rig: StartRig) -> None:
     rig = start_rig()
@@ -151,6 +152,7 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_heals_by_itself(small_disk:
     assert integrity(rig) == ["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.row("R31")
 def test_workers_that_die_on_a_full_disk_are_replaced_and_nothing_is_broken(
     small_disk: Path, start_rig: StartRig

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.faults.conftest import StartRig
 from tests.live.faults.rig import Rig
 from tests.live.faults.watchers import OUTSIDE
 
@@ -18,11 +17,3 @@ def test_when_nothing_breaks_every_client_hears_everything(whole_rig: Rig) -> No
     report.check(at_least=100)
     assert {watcher.kind for watcher in report.watchers} == {*OUTSIDE, "raw"}
     assert all(sum(map(len, watcher.shown.values())) > 0 for watcher in report.watchers)
-
-
-def test_on_postgresql_too(start_rig: StartRig) -> None:
-    rig = start_rig(database="postgresql", through=["database", "broker", "client"], nginx=True)
-    with rig.load(streams=8) as ledger:
-        ledger.goes_on(100)
-    ledger.settle().check(at_least=100)
-    assert rig.proxies["database"].connections
