@@ -62,13 +62,12 @@ def loop_goes_on() -> Iterator[None]:
             gevent.sleep(0.01)
             stalls.append(time.monotonic() - before - 0.01)
 
-    began, ticking = time.monotonic(), gevent.spawn(tick)
+    ticking = gevent.spawn(tick)
     yield
     running = False
     ticking.join()
     assert len(stalls) > 50
-    # One who waits without the loop makes it stand still for nearly all of this; a machine that is busy, now and then.
-    assert sum(stall for stall in stalls if stall > 0.1) < (time.monotonic() - began) / 2
+    assert max(stalls) < 1.0
 
 
 @contextmanager
