@@ -47,7 +47,7 @@ def started(url: str, prefix: str = "") -> Iterator[Heard]:
         patch.setattr(gevent, "spawn", tasks.spawn)  # a bus lives as long as its worker, so it has no stop of its own
         heard.bus.start()
     try:
-        until(lambda: heard.bus.healthy)
+        until(lambda: heard.bus.healthy and heard.gaps)  # who begins to hear is told of a gap, a moment later
         yield heard
     finally:
         tasks.kill()

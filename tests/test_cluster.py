@@ -52,7 +52,7 @@ def test_every_log_is_heard_wherever_it_lives(clustered: Clustered, heard: Heard
     until(lambda: heard.logs == set(LOGS))
     heard.bus.kick("session:1")
     until(lambda: heard.kicks == ["session:1"])
-    assert heard.gaps == 1
+    assert 1 <= heard.gaps <= len(clustered.nodes), "each node's ear may come up in its own time"
     heard.bus.unlisten(LOGS[0])
     assert heard.bus.listen("another").wait(5)
     assert hears(heard, [*LOGS[1:], "another"])
