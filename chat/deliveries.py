@@ -93,7 +93,7 @@ def take_answer(session: Session, agent: Agent, thread: Thread, answer: Answer) 
     run = runs.find_or_start(session, agent, thread, answer.run_id, adopts=answer.names_its_runs)
     if answer.status == "running":
         if run.status == "queued":
-            runs.change(session, run, status="running", started_at=now_ms())
+            runs.change(session, run, status="running", error=None, started_at=now_ms())
         return received(thread, answer)
     if not answer.is_final:
         return received(thread, answer, messages.reply(session, thread, answer, run.id))
@@ -112,7 +112,7 @@ def take_final(session: Session, thread: Thread, run: Run, answer: Answer) -> Re
     message = messages.reply(session, thread, said, run.id) if said else None
     run.answer, run.answer_id = digest, message.id if message else None
     if answer.status == "waiting":
-        runs.change(session, run, status="waiting")
+        runs.change(session, run, status="waiting", error=None)
         runs.close(session, run)
     else:
         runs.end(session, run, answer.status, answer.error)

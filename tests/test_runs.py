@@ -123,6 +123,18 @@ def test_a_question_of_the_agent_waits_for_the_person_and_may_then_be_answered(
     assert texts(store, people.alice, thread) == ["Hello?", "Shall I?", "Done."]
 
 
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_what_an_attempt_failed_with_is_forgotten_once_the_agent_is_heard(
+    store: Store, people: SimpleNamespace, thread: str, run: str, status: str
+) -> None:
+    question = store.write(lambda s: outbox.claim(s, 1))
+    assert question is not None
+    store.write(lambda s: outbox.failed(s, question, "The agent could not be reached.", (60.0,)))
+    assert newest_run(store, thread)["error"] == "The agent could not be reached."
+    call(store, people.agent, {"thread_id": thread, "run_id": run, "status": status}, key="k")
+    assert newest_run(store, thread)["error"] is None
+
+
 @pytest.mark.parametrize("kind", ["reasoning", "tool", "notice"])
 def test_what_is_said_on_the_way_leaves_the_run_open(
     store: Store, people: SimpleNamespace, thread: str, run: str, kind: str
