@@ -18,6 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import logs
 from agents import endings
 from agents.dispatch import Dispatcher
+from agents.scribe import Scribe
 from blueprints import (
     access,
     assets,
@@ -28,12 +29,14 @@ from blueprints import (
     messages,
     metrics,
     pages,
+    runs,
     sessions,
     streams,
     threads,
     webhook,
 )
-from chat import accounts, log
+from chat import accounts, drafts, log
+from chat.limits import Limits
 from chat.pruner import Pruner
 from chat.store import Committed, Store
 from chat.write_check import WriteCheck
@@ -48,6 +51,7 @@ DOORS = (
     (sessions.bp, guards.same_site),
     (threads.bp, guards.signed_in),
     (messages.bp, guards.signed_in),
+    (runs.bp, guards.signed_in),
     (streams.bp, guards.signed_in_by_turns),
     (webhook.bp, guards.everyone),  # asks for the agent's own credentials
     (assets.bp, guards.everyone),
@@ -91,15 +95,18 @@ def create_app(settings: Config | None = None) -> Flask:
     configure(app, settings)
     store = Store(settings.database_url, pool=settings.DATABASE_POOL)
     hub = make_hub(settings, store)
-    dispatcher = Dispatcher(store, settings)
-    store.after_commit = partial(tell, hub, dispatcher)
-    app.extensions |= {"settings": settings, "store": store, "hub": hub, "dispatcher": dispatcher}
+    scribe = Scribe(store, hub.bus.ring, settings.PAUSE_SECONDS)
+    dispatcher = Dispatcher(store, scribe, settings)
+    store.after_commit = partial(tell, hub, dispatcher, scribe)
+    hub.bus.on_run = scribe.end
+    app.extensions |= {"settings": settings, "store": store, "hub": hub, "dispatcher": dispatcher, "scribe": scribe}
     app.extensions |= {
         "pruner": Pruner(store, settings.RETENTION_DAYS),
         "passwords": ThreadPool(HASHERS),
         "assets_version": assets.version_of(assets.FOLDER),
         "refusals": count(1),
         "write_check": WriteCheck(store),
+        "limits": Limits(settings.ANSWERS_PER_MINUTE, settings.TOKENS_PER_DAY),
     }
     access.register(app)
     guards.login_manager.init_app(app, add_context_processor=False)  # an error page must not ask the store
@@ -121,6 +128,7 @@ def serve() -> Flask:
     app = create_app()
     app.extensions["hub"].start()
     app.extensions["dispatcher"].start()
+    app.extensions["scribe"].start()
     app.extensions["pruner"].start()
     gevent.spawn(numbers.watch_loop, looks(app.extensions["store"], app.extensions["hub"].bus))
     return app
@@ -170,6 +178,7 @@ def make_hub(settings: Config, store: Store) -> Hub:
         heads=lambda logs: store.peek(lambda s: log.heads(s, logs)),
         after=lambda name, seq, limit: store.read(lambda s: log.after(s, name, seq, limit)),
         admitted=lambda grants: store.peek(lambda s: accounts.admitted(s, grants)),
+        partials=lambda threads: store.peek(lambda s: drafts.partials(s, threads)),
         most=most_streams(settings.STREAMS_PER_WORKER),
     )
 
@@ -182,13 +191,15 @@ def most_streams(wanted: int) -> int:
     return min(wanted or files, max(files - SPARE_FILES, 1))
 
 
-def tell(hub: Hub, dispatcher: Dispatcher, committed: Committed) -> None:
-    """After a commit: ring, and look whether there is a question to put."""
+def tell(hub: Hub, dispatcher: Dispatcher, scribe: Scribe, committed: Committed) -> None:
+    """After a commit: ring, look whether there is a question to put, and let nobody write what has ended."""
     for name, epoch, event in committed:
         hub.bus.ring(name, epoch, event)
         if event.kind == "run":
             dispatcher.wake()
-            endings.note(event)
+            if ended := endings.note(event):
+                scribe.end(ended)
+                hub.bus.end_run(ended)
 
 
 def open_door(app: Flask, bp: Blueprint, guard: object) -> None:

@@ -105,6 +105,9 @@ class Config:
         "host:port, separated by commas",
         are_addresses,
     )
+    AGENTS_FILE: str = setting(
+        "", "file that describes agents; `agents.toml` beside `app.py` if empty and there is one"
+    )
     AGENT_RETRY_SECONDS: str = setting(
         "1,5,25,120",
         "waits before an agent that failed is asked again, seconds",
@@ -116,6 +119,18 @@ class Config:
     )
     RUN_SECONDS: int = setting(
         600, "how long an accepted run may stay without an answer before it ends as `timeout`", **up_to(30 * 86_400)
+    )
+    ANSWERS_PER_MINUTE: int = setting(10, "answers that a user may ask for in a minute; 0: no limit", **up_to(10_000))
+    TOKENS_PER_DAY: int = setting(
+        0,
+        "tokens that the answers of a tenant may cost in a day (UTC), as agents report them; 0: no limit",
+        **up_to(10**15),
+    )
+    PAUSE_SECONDS: int = setting(
+        60,
+        "how long an answer may lack any sign of its agent (a word, an open request) before it ends as `lost`",
+        "a number from 1 on",
+        lambda seconds: seconds >= 1,
     )
     SESSION_DAYS: int = setting(30, "how long a sign-in lasts, days", **up_to(36_500))
     RETENTION_DAYS: int = setting(
@@ -156,6 +171,10 @@ class Config:
     def data_dir(self) -> Path:
         """The data folder, absolute: workers and commands may run elsewhere."""
         return Path(__file__).parent.joinpath(self.DATA_DIR).resolve()
+
+    @property
+    def agents_file(self) -> Path:
+        return Path(__file__).parent.joinpath(self.AGENTS_FILE or "agents.toml").resolve()
 
     @property
     def public_url(self) -> str:

@@ -37,6 +37,7 @@ graceful_timeout = settings.DRAIN_SECONDS
 timeout = 30  # seconds without the loop turning; a stream may live for ever
 keepalive = 2  # seconds; a stopping worker waits for idle connections too
 SUCCESSION = 20.0  # seconds that old workers stay at a HUP, if the new ones do not come sooner
+LAST_WORDS = 1.0  # seconds for a leaving worker to note what became of its answers
 PORT_WAIT = 3.0  # seconds: the workers of a master that was killed hold its port for up to one more
 control_socket_disable = True  # one path per user: a second server would take it over
 preload_app = False  # a database driver imported before the patch blocks the loop
@@ -179,7 +180,15 @@ def drain(worker):
     """End the streams when the worker is told to leave, spread over the time it has: gunicorn alone would cut them."""
     while worker.alive:
         gevent.sleep(0.1)
+    worker.wsgi.extensions["scribe"].drain()
     worker.wsgi.extensions["hub"].drain(max(0, settings.DRAIN_SECONDS - 1))  # the last second is for writing
+
+
+def worker_exit(server, worker):
+    """Let the answers that it writes itself be ended: gunicorn waits for requests, and knows nothing of these."""
+    if getattr(worker, "wsgi", None):
+        worker.wsgi.extensions["scribe"].drain()
+        worker.wsgi.extensions["dispatcher"].join(LAST_WORDS)
 
 
 def worker_int(worker):

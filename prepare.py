@@ -13,6 +13,7 @@ import sqlite3
 import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
 
 from sqlalchemy import NullPool, create_engine, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
@@ -20,11 +21,15 @@ from sqlalchemy.orm import Session
 
 import logs
 from chat import accounts, agents
+from chat.errors import ChatError
 from chat.models import Agent, ApiKey, User
 from chat.sqlite import make_ready
 from chat.store import Store, StoreAway, address
 from chat.tokens import hash_token, new_token, webhook_secret
 from config import Config
+
+if TYPE_CHECKING:
+    from agents import kinds
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 TENANT, USER, AGENT = "demo", "demo@example.com", "echo"
@@ -34,9 +39,12 @@ def main() -> None:
     settings = Config.or_exit()
     logs.set_up(settings.LOG_FORMAT)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    described = agents_described(settings)
     migrate(settings.database_url)
     if settings.DEMO:
         welcome(make_demo(settings), settings)
+    if described:
+        bring_in_agents(settings, described)
 
 
 def welcome(demo: dict[str, str], settings: Config) -> None:
@@ -118,8 +126,31 @@ def bring_in(session: Session, settings: Config, demo: dict[str, str], password_
     agent = session.scalar(select(Agent).where(Agent.tenant_id == tenant.id, Agent.name == demo["agent"]))
     agent = agent or agents.add_agent(session, tenant, demo["agent"], "http://127.0.0.1")[0]
     agent.url = f"http://{os.environ['DEMO_AGENT']}/"
-    agent.token_hash = hash_token(demo["agent_token"])
+    agents.give_token(session, agent, demo["agent_token"])
     demo["webhook_secret"] = webhook_secret(settings.secret_key(), agent.id)
+
+
+def agents_described(settings: Config) -> kinds.Agents:
+    """The agents of agents.toml. Raises ConfigError."""
+    if not (settings.AGENTS_FILE or settings.agents_file.exists()):
+        return {}
+    # Only now, as above: most starts need no HTTP client.
+    from agents import kinds
+
+    return kinds.load(settings)
+
+
+def bring_in_agents(settings: Config, described: kinds.Agents) -> None:
+    """Make these agents known, each in its tenant, which is made if there is none."""
+
+    def work(session: Session) -> None:
+        for (tenant, name), agent in described.items():
+            owner = accounts.add_tenant(session, tenant)
+            agents.describe(session, owner, name, agent.tag, agent.webhook_url, agent.token)
+
+    store = Store(settings.database_url)
+    store.write(work)
+    store.close()
 
 
 def explain(error: Exception) -> str:
@@ -132,5 +163,5 @@ def explain(error: Exception) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, OSError, DBAPIError, sqlite3.Error) as error:
+    except (ValueError, OSError, ChatError, DBAPIError, sqlite3.Error) as error:
         sys.exit(f"Backchannel cannot start. {explain(error)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
 
@@ -16,9 +17,14 @@ from gevent.pool import Pool
 
 import logs
 from agents import outbox
-from agents.address import AddressRefused, resolve
+from agents.address import AddressRefused, read, resolve
+from agents.answering import Answerer
+from agents.kind import NotAccepted
 from agents.outbox import Question
+from agents.scribe import Scribe
+from chat import drafts
 from chat.signatures import sign
+from chat.silence import Silence
 from chat.store import Store, StoreAway
 from chat.tokens import webhook_secret
 from config import Config
@@ -26,31 +32,34 @@ from realtime import metrics
 
 logger = logging.getLogger(__name__)
 
-POLL = 1.0  # seconds, +-20 %: another worker's questions, retries that fall due, runs gone silent
+POLL = 1.0  # seconds, +-20 %: another worker's questions, retries that fall due, runs gone silent or late
 CONNECT = 5.0  # seconds
 AT_ONCE = 64  # questions on their way
-
-
-class NotAccepted(Exception):
-    """The agent did not take the question; the message is for the person who waits, `outcome` for who counts."""
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+ANSWERS = 128  # that this worker itself gets and writes, side by side
 
 
 class Dispatcher:
     """One a worker. `wake` after a commit; the rest it finds by itself."""
 
-    def __init__(self, store: Store, settings: Config) -> None:
+    def __init__(self, store: Store, scribe: Scribe, settings: Config) -> None:
         self._store = store
         self._settings = settings
         self._caller = Caller(settings)
+        self._silence = Silence(store)
+        self._answerer = Answerer(store, scribe, settings)
         self._woken = Flag()
-        self._pool = Pool(AT_ONCE)
+        self._pool, self._answers = Pool(AT_ONCE), Pool(ANSWERS)
 
     def start(self) -> None:
+        self._answerer.start()
+        self._caller.allow(self._answerer.urls)
         gevent.spawn(self._run)
+        gevent.spawn(self._watch)
+
+    def join(self, seconds: float) -> None:
+        """Wait, for so long, until agents have what they are being asked, and the answers that this worker writes
+        itself, which have been hung up on, are over."""
+        gevent.joinall([*self._pool, *self._answers], timeout=seconds)
 
     def wake(self) -> None:
         self._woken.set()
@@ -61,25 +70,45 @@ class Dispatcher:
             self._woken.clear()
             try:
                 self._empty_outbox()
-                self._end_silent()
             except StoreAway as error:
                 logger.warning("the outbox waits: %s", error)
             except Exception:
                 logger.exception("the outbox waits")
 
+    def _watch(self) -> None:
+        """By the clock alone: nothing falls silent because something was committed."""
+        while True:
+            gevent.sleep(POLL * random.uniform(0.8, 1.2))
+            try:
+                self._end_silent()
+                self._silence.sweep()
+            except StoreAway as error:
+                logger.warning("nobody is told of silence: %s", error)
+            except Exception:
+                logger.exception("nobody is told of silence")
+
     def _empty_outbox(self) -> None:
         # A look costs little, a claim takes the write lock: most of the time there is nothing to claim.
-        while self._store.peek(outbox.is_due):
+        while not self._answerer.is_stopping and self._store.peek(lambda s: outbox.is_due(s, self._may_answer)):
             self._pool.wait_available()  # before the lease begins to run
-            question = self._store.write(lambda s: outbox.claim(s, self._caller.longest))
+            question = self._store.write(lambda s: outbox.claim(s, self._caller.longest, self._may_answer))
             if question is None:
                 return
-            self._pool.spawn(self._put, question)
+            pool = self._answers if question.kind == "ask" and question.agent_kind != "webhook" else self._pool
+            pool.spawn(self._put, question)
+
+    @property
+    def _may_answer(self) -> bool:
+        """Whether there is room for one more. Answers take minutes, and must keep nobody from being asked."""
+        return not (self._answers.full() or self._answerer.is_stopping)
 
     def _end_silent(self) -> None:
         seconds = self._settings.RUN_SECONDS
         if seconds and self._store.peek(lambda s: outbox.is_silent(s, seconds)):
             self._store.write(lambda s: outbox.end_silent(s, seconds))
+        pause = self._settings.PAUSE_SECONDS
+        if self._store.peek(lambda s: drafts.are_lost(s, pause)):
+            self._store.write(lambda s: drafts.end_lost(s, pause))
 
     def _put(self, question: Question) -> None:
         """Put one question and note what came of it. If it cannot be noted, the lease runs out and it is put again."""
@@ -94,7 +123,7 @@ class Dispatcher:
     def _try(self, question: Question) -> str | None:
         """Why the agent did not accept; None if it did."""
         try:
-            self._caller.call(question)
+            self._way(question)(question)
         except NotAccepted as reason:
             logger.warning("%s", reason)
             metrics.DISPATCHES.labels(reason.outcome).inc()
@@ -105,6 +134,11 @@ class Dispatcher:
             return "The agent could not be asked."
         metrics.DISPATCHES.labels("accepted").inc()
         return None
+
+    def _way(self, question: Question) -> Callable[[Question], None]:
+        if question.agent_kind == "webhook":
+            return self._caller.call
+        return self._answerer.answer if question.kind == "ask" else self._answerer.cancel
 
     def _note(self, question: Question, error: str | None) -> None:
         waits = self._settings.agent_retries
@@ -123,6 +157,10 @@ class Caller:
         self._callback = f"{settings.public_url}/webhook/chat-response"
         self._read_seconds = settings.AGENT_READ_SECONDS
         self.longest = 2 * CONNECT + self._read_seconds  # seconds an attempt may take
+
+    def allow(self, urls: Iterable[str]) -> None:
+        """Let these be asked wherever they are: the operator has chosen them."""
+        self._allow |= {f"{name}:{port}" for _, name, port in map(read, urls)}
 
     @cached_property
     def _client(self) -> httpx.Client:

@@ -24,13 +24,14 @@ class Run(msgspec.Struct):
     status: str = ""
 
 
-def note(event: Event) -> None:
-    """Look at a run event that has been committed."""
+def note(event: Event) -> str | None:
+    """Look at a run event that has been committed; return the id of a run that ended, answered or not."""
     run = msgspec.json.decode(event.data, type=Run)
     if run.status not in ENDED:
-        return
+        return None
     metrics.RUNS_ENDED.labels(run.status).inc()
     if run.status in FAILED:
         facts = {"run": run.id, "thread": run.thread_id, "agent": run.agent_id}
         said = "run %s of thread %s ended without an answer (%s)"
         logger.warning(said, run.id, run.thread_id, run.status, extra={"facts": facts})
+    return run.id

@@ -39,7 +39,8 @@ def end(response: Response) -> Response:
     metrics.REQUESTS.labels(request.blueprint or "none", f"{response.status_code // 100}xx").inc()
     if request.blueprint == "webhook":
         metrics.WEBHOOKS.labels(response.status_code).inc()
-        metrics.WEBHOOK_SECONDS.observe(seconds)
+        if not g.get("is_streamed"):  # which takes as long as its agent speaks
+            metrics.WEBHOOK_SECONDS.observe(seconds)
     if request.blueprint == "webhook" or response.status_code >= 400:
         write_line(response.status_code, round(seconds * 1000))
     return response

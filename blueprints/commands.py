@@ -42,7 +42,7 @@ def everybody(session: Session) -> list[str]:
     users = session.execute(select(Tenant.name, User).join(User, User.tenant_id == Tenant.id))
     found = [f"{tenant}  user   {user.name}  {user.role if user.active else 'disabled'}" for tenant, user in users]
     asked = session.execute(select(Tenant.name, Agent).join(Agent, Agent.tenant_id == Tenant.id))
-    return sorted(found + [f"{tenant}  agent  {agent.name}  {agent.url}" for tenant, agent in asked])
+    return sorted(found + [f"{tenant}  agent  {agent.name}  {agent.url or agent.kind}" for tenant, agent in asked])
 
 
 @people.command("add-user")

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from flask import current_app
 from gevent.threadpool import ThreadPool
 
-from chat.store import Store
+from agents.scribe import Scribe
+from chat.store import Store, Work
+from chat.transaction import T
 from chat.write_check import WriteCheck
 from config import Config
 from realtime.hub import Hub
@@ -17,6 +19,11 @@ def store() -> Store:
     return current_app.extensions["store"]  # type: ignore[no-any-return]
 
 
+def ask(work: Work[T]) -> T:
+    """Run a transaction in which a person may ask an agent, within the limits. Raises TooMany, StoreAway."""
+    return store().write(current_app.extensions["limits"].on(work))
+
+
 def write_check() -> WriteCheck:
     """Whether the store still takes writes."""
     return current_app.extensions["write_check"]  # type: ignore[no-any-return]
@@ -24,6 +31,10 @@ def write_check() -> WriteCheck:
 
 def hub() -> Hub:
     return current_app.extensions["hub"]  # type: ignore[no-any-return]
+
+
+def scribe() -> Scribe:
+    return current_app.extensions["scribe"]  # type: ignore[no-any-return]
 
 
 def settings() -> Config:

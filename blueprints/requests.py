@@ -13,9 +13,10 @@ from chat.text import convert, parse_json
 T = TypeVar("T")
 
 
-def json_body(shape: type[T]) -> T:
-    """The body as a msgspec Struct. Raises Invalid that names the field."""
-    return convert(parse_json(whole_body()), shape)
+def json_body(shape: type[T], nothing: object = None) -> T:
+    """The body as a msgspec Struct; `nothing` stands for an empty one. Raises Invalid that names the field."""
+    body = whole_body()
+    return convert(parse_json(body) if body or nothing is None else nothing, shape)
 
 
 def whole_body() -> bytes:

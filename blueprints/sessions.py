@@ -44,7 +44,8 @@ def login_form() -> ResponseReturnValue:
 @bp.post("/login")
 def login() -> ResponseReturnValue:
     """Sign in by the form, or by JSON from a page whose session is over."""
-    if request.get_data().lstrip().startswith(b"{"):  # whatever Content-Type it names, as at every other door
+    # JSON whatever Content-Type it names, as at every other door.
+    if request.is_json or request.get_data().lstrip().startswith(b"{"):
         said = json_body(Credentials)
         sign_in(said.name, said.password)
         return jsonify(session_json(viewer()))

@@ -28,6 +28,46 @@ def add_agent(session: Session, tenant: Tenant, name: str, url: str) -> tuple[Ag
     return agent, token
 
 
+def describe(session: Session, tenant: Tenant, name: str, kind: str, url: str, token: str) -> Agent:
+    """Make the agent what the operator's file says it is. Without a `token` it keeps its own, or gets one unknown.
+
+    Raises Conflict if the token is another tenant's.
+    """
+    agent = session.scalar(select(Agent).where(Agent.tenant_id == tenant.id, Agent.name == name))
+    if agent is None:
+        agent = Agent(
+            tenant_id=tenant.id, name=check_name(name, "an agent"), url=url, token_hash=hash_token(new_token("agent"))
+        )
+        session.add(agent)
+    agent.kind, agent.url = kind, url
+    if token:
+        give_token(session, agent, token)
+    session.flush()
+    return agent
+
+
+def give_token(session: Session, agent: Agent, token: str) -> None:
+    """Let the agent be known by this token, and another of its tenant, which was until now, by none that is known.
+
+    So an agent may be renamed, and two may change their tokens. Raises Conflict if the token is another tenant's.
+    """
+    holder = agent_by_token(session, token)
+    if holder is not None and holder is not agent:
+        if holder.tenant_id != agent.tenant_id:
+            theirs = f"{holder.name} of {session.get_one(Tenant, holder.tenant_id).name}"
+            how = "choose another, or give that one a new token with rotate-agent"
+            raise Conflict("token_taken", f"the token of {agent.name} is that of {theirs}; {how}")
+        rotate_token(session, holder)
+        session.flush()  # now: two rows must not hold it even for a moment
+    agent.token_hash = hash_token(token)
+
+
+def with_tenant(session: Session, agent_id: str) -> tuple[Agent, str]:
+    """The agent and its tenant's name."""
+    agent = session.get_one(Agent, agent_id)
+    return agent, session.get_one(Tenant, agent.tenant_id).name
+
+
 def rotate_token(session: Session, agent: Agent) -> str:
     """Give the agent a new bearer token, told this once; the old one opens nothing from the commit on."""
     token = new_token("agent")
@@ -62,7 +102,8 @@ def find_agent(session: Session, tenant_id: str, name_or_id: str) -> Agent:
     query = select(Agent).where(Agent.tenant_id == tenant_id, or_(Agent.name == name_or_id, Agent.id == name_or_id))
     agent = session.scalar(query)
     if agent is None:
-        raise Invalid("unknown_agent", "there is no such agent; name one that the page offers", "agent")
+        message = "there is no such agent; name one of your tenant, as its operator called it"
+        raise Invalid("unknown_agent", message, "agent")
     return agent
 
 

@@ -6,16 +6,17 @@ LangGraph posts its run object plus `status`, `values` (absent without a checkpo
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
 
 from chat.errors import Invalid
-from chat.text import AGENT_TEXT, check_length, convert, parse_json, storable
+from chat.text import AGENT_TEXT, SURROGATE, check_length, convert, parse_json, storable
 
 Kind = Literal["chat", "data", "handoff", "file", "reasoning", "tool", "notice"]
+
+OURS = "backchannel_run_id"  # in a LangGraph run's metadata, if we began it: our own name for the run
 
 # Said on the way to an answer: a run goes on after them.
 PASSING = ("reasoning", "tool", "notice")
@@ -41,6 +42,11 @@ class Answer:
         return self.status == "waiting" or self.kind not in PASSING
 
     @property
+    def is_numbered(self) -> bool:
+        """May it come again without a key, and be known for the same?"""
+        return self.run_id is not None and self.is_final
+
+    @property
     def meaning(self) -> tuple[Any, ...]:
         """What makes two answers the same; senders change timestamps, so those do not count."""
         return self.status, self.text, self.kind, self.data, self.error
@@ -64,12 +70,7 @@ class LangGraphBody(msgspec.Struct):
     run_id: str
     values: Any = None
     error: Any = None
-
-
-# A whole pair stays, so does a backslash that is one itself; what is left of \\uD800 to \\uDFFF stands alone.
-SURROGATE = re.compile(
-    rb"(\\\\|\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH)|\\u[dD][89a-fA-F]HH".replace(b"HH", b"[0-9a-fA-F]{2}")
-)
+    metadata: Any = None
 
 
 def parse_webhook(body: bytes) -> Any:
@@ -106,7 +107,9 @@ def read_native(body: NativeBody) -> Answer:
 
 
 def read_langgraph(body: LangGraphBody) -> Answer:
-    run_id = named(body.run_id)
+    # Of a run that we began ourselves the name may not have come to us yet: what we wrote on it says whose it is.
+    ours = body.metadata.get(OURS) if isinstance(body.metadata, dict) else None
+    run_id = named(ours if isinstance(ours, str) else body.run_id)
     match body.status:
         case "success":
             return finished(body.thread_id, run_id, last_ai_text(body.values))

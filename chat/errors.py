@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 
 class ChatError(Exception):
     """Base of all below. `code` is for programs, `message` says what was wrong and what would be right."""
 
     status = 400  # of HTTP: doors answer it, the ledger of deliveries keeps it
+    more: Mapping[str, Any] = MappingProxyType({})  # what the answer holds beside the error
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)

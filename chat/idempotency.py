@@ -12,9 +12,12 @@ import msgspec
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from chat.errors import Conflict
+from chat.errors import Conflict, Invalid
 from chat.models import IdempotencyKey
 from chat.store import put
+from chat.text import storable
+
+CLIENT_ID = 100  # characters
 
 KEPT = select(IdempotencyKey.meaning, IdempotencyKey.body).where(
     IdempotencyKey.owner_id == bindparam("owner"), IdempotencyKey.key == bindparam("key")
@@ -24,6 +27,13 @@ KEPT = select(IdempotencyKey.meaning, IdempotencyKey.body).where(
 def meaning_of(*parts: Any) -> str:
     """A digest of what a request means; two requests that mean the same have the same, whatever their bytes."""
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+
+
+def check_client_id(client_id: str | None) -> None:
+    """Raises Invalid."""
+    if client_id is not None and not 0 < len(client_id) <= CLIENT_ID:
+        raise Invalid("invalid", f"the client_id must have 1 to {CLIENT_ID} characters", "client_id")
+    storable(client_id, "client_id")
 
 
 def recall(session: Session, owner_id: str, key: str, meaning: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from chat.epochs import random_epoch
 from chat.models import Base, LogEntry, Message, Participant, Run, Thread
-from chat.native import message_json, read_json, run_json, threads_json
+from chat.native import read_json, run_json, threads_json, with_tip
 from chat.pages import MESSAGE_SIZE, fitting
 from chat.store import Store, put
 from realtime.cursor import Cursor
@@ -89,6 +89,12 @@ def append(session: Session, log: str, place: Cursor, entry: LogEntry, shown: Sh
     session.info.setdefault("appended", []).append((log, place.epoch, event_of(entry, shown, place.seq)))
 
 
+def tell(session: Session, log: str, kind: str, thread_id: str, data: Shown) -> None:
+    """Tell those who read the log now of something that stands nowhere in it, after the commit."""
+    event = Event(0, kind, thread_id, msgspec.Raw(msgspec.json.encode(data)))
+    session.info.setdefault("appended", []).append((log, "", event))
+
+
 def event_of(entry: LogEntry, shown: Shown | None, as_of: int) -> Event:
     """The event as its readers see it. `as_of` is the head when its subject was read.
 
@@ -152,8 +158,8 @@ Subjects = Iterable[tuple[str, Shown]]
 
 
 def messages(session: Session, ids: set[str]) -> Subjects:
-    query = select(Message.table()).where(Message.id.in_(ids))
-    return [(row.id, message_json(row)) for row in rows(session, Message, query)]
+    query = select(Message.table(), Thread.tip_id).join(Thread, Thread.id == Message.thread_id)
+    return [(row.id, with_tip(row, row.tip_id)) for row in session.execute(query.where(Message.id.in_(ids)))]  # type: ignore[arg-type]
 
 
 def runs(session: Session, ids: set[str]) -> Subjects:

@@ -6,14 +6,14 @@ from textwrap import shorten
 from typing import Any
 
 from sqlalchemy import and_, or_, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
-from chat import idempotency, log, runs, threads
+from chat import branches, idempotency, log, runs, threads
 from chat.accounts import Viewer
-from chat.answers import Answer
 from chat.errors import Invalid, NotFound
 from chat.models import LogEntry, Message, Run, Thread
-from chat.native import message_json, run_json
+from chat.native import message_json, run_json, with_tip
 from chat.pages import MESSAGE_SIZE, fitting
 from chat.store import put
 from chat.text import PERSON_TEXT, check_length, storable
@@ -39,37 +39,39 @@ def say(
     meaning = idempotency.meaning_of(thread_id, text, data)
     kept = client_id and idempotency.recall(session, thread.participant_id, client_id, meaning)
     if kept:
-        return message_json(repeated(session, kept["id"])), True
-    message = enter(
-        session,
-        thread,
-        author=viewer.user.name,
-        direction="incoming",
-        text=text,
-        data=data,
-        client_id=client_id,
-    )
-    shown = message_json(message)
+        return with_tip(repeated(session, kept["id"]), thread.tip_id), True
+    message = ask(session, viewer, thread, thread.tip_id, text, data=data, client_id=client_id)
+    shown = with_tip(message, thread.tip_id)
     if client_id:
         idempotency.remember(session, thread.participant_id, client_id, meaning, {"id": message.id})
     if thread.title is None and text.strip():
-        threads.rename(session, thread, title_of(text))
+        threads.change(session, thread, title=title_of(text))
     runs.start(session, thread, message)
     return shown, False
 
 
-def reply(session: Session, thread: Thread, answer: Answer, run_id: str | None = None) -> Message:
-    """The thread's agent says something."""
-    return enter(
-        session,
-        thread,
-        author=thread.agent.name,
-        direction="outgoing",
-        kind=answer.kind,
-        text=answer.text,
-        data=answer.data,
-        run_id=run_id,
-    )
+def ask(session: Session, viewer: Viewer, thread: Thread, parent_id: str | None, text: str, **more: Any) -> Message:
+    """Enter what the viewer says after `parent_id`."""
+    said = {"author": viewer.user.name, "direction": "incoming", "text": text, **more}
+    return enter(session, thread, parent_id=parent_id, **said)
+
+
+def reply(session: Session, thread: Thread, text: str, run: Run | None = None, **more: Any) -> Message:
+    """The thread's agent says something, as part of what it answers in `run` or besides. What follows moves behind it.
+
+    The caller tells of the run, which may end with this.
+    """
+    parent_id = run.after_id if run else branches.tip_of(session, thread.id)
+    said = {"author": thread.agent.name, "direction": "outgoing", "text": text, "run_id": run and run.id, **more}
+    message = enter(session, thread, parent_id=parent_id, **said)
+    for other in runs.following(session, thread.id, parent_id):
+        if other is run or other.status not in runs.OPEN:
+            other.after_id = message.id
+        else:
+            runs.change(session, other, after_id=message.id)
+    for question in branches.questions_after(session, thread.id, parent_id) if parent_id else ():
+        change(session, question, parent_id=message.id)
+    return message
 
 
 def enter(session: Session, thread: Thread, **said: Any) -> Message:
@@ -78,8 +80,37 @@ def enter(session: Session, thread: Thread, **said: Any) -> Message:
     put(session, message)
     threads.touch(session, thread, message)
     entry = LogEntry(kind="message", change="created", thread_id=thread.id, subject_id=message.id)
-    log.append(session, thread.participant_id, place, entry, message_json(message))
+    log.append(session, thread.participant_id, place, entry, with_tip(message, thread.tip_id))
     return message
+
+
+def change(session: Session, message: Message, **values: Any) -> None:
+    """Set columns of the message and tell its readers."""
+    place = log.take(session, message.participant_id)
+    for name, value in values.items():
+        setattr(message, name, value)
+    message.rev = place.seq
+    session.flush()
+    entry = LogEntry(kind="message", change="updated", thread_id=message.thread_id, subject_id=message.id)
+    shown = with_tip(message, branches.tip_of(session, message.thread_id))
+    log.append(session, message.participant_id, place, entry, shown)
+
+
+def remove(session: Session, message: Message) -> None:
+    """Remove a message that nothing follows."""
+    place = log.take(session, message.participant_id)
+    session.execute(sql_delete(Message).where(Message.id == message.id))
+    entry = LogEntry(kind="message", change="deleted", thread_id=message.thread_id, subject_id=message.id)
+    log.append(session, message.participant_id, place, entry, None)
+
+
+def fetch_own(session: Session, viewer: Viewer, message_id: str) -> tuple[Thread, Message]:
+    """Fetch a message of the viewer's own threads, and its thread, for a transaction that writes. Raises NotFound."""
+    log.hold(session, viewer.participant_id)
+    message = None if "\x00" in message_id else session.get(Message, message_id)
+    if message is None or message.participant_id != viewer.participant_id:
+        raise NotFound("unknown_message", "there is no such message, or it is not yours")
+    return session.get_one(Thread, message.thread_id), message
 
 
 def repeated(session: Session, message_id: str) -> Message:
@@ -102,9 +133,7 @@ def check_said(text: str, data: dict[str, Any] | None, client_id: str | None) ->
         raise Invalid("empty", "a message needs text or data", "text")
     check_length(storable(text, "text"), PERSON_TEXT, "text")
     storable(data, "data")
-    if client_id is not None and not 0 < len(client_id) <= 100:
-        raise Invalid("invalid", "the client_id must have 1 to 100 characters", "client_id")
-    storable(client_id, "client_id")
+    idempotency.check_client_id(client_id)
 
 
 def history(
@@ -137,6 +166,7 @@ def history(
         "items": [message_json(message) for message in page],
         "next": following,
         "cursor": cursor,
+        "tip_id": thread.tip_id,
         "runs": runs_of(session, thread, page),
     }
 
@@ -147,13 +177,3 @@ def runs_of(session: Session, thread: Thread, page: list[Message]) -> list[dict[
     unasked = and_(Run.thread_id == thread.id, Run.message_id.is_(None), Run.status.in_(runs.OPEN))
     query = select(Run).where(or_(Run.message_id.in_(ids), unasked)).order_by(Run.id)
     return [run_json(run) for run in session.scalars(query)]
-
-
-def earlier(session: Session, message: Message, limit: int) -> list[Message]:
-    """Up to `limit` messages of the thread that this one follows, newest first.
-
-    A question may have waited for the answers to those before it: they belong to what it follows, too.
-    """
-    follows = or_(Message.seq < message.seq, Message.direction == "outgoing")
-    query = select(Message).where(Message.thread_id == message.thread_id, follows)
-    return list(session.scalars(query.order_by(Message.seq.desc()).limit(limit)))

@@ -1,7 +1,7 @@
 """The tables: what is kept, and which rules the database itself holds (DESIGN 2 and 4).
 
-Ids are UUIDv7 text. Times end in `_at` and are Unix milliseconds by this process's clock; only a dispatch's lease,
-which several processes compare, is in the database's own time.
+Ids are UUIDv7 text. Times end in `_at` and are Unix milliseconds by this process's clock; only those that several
+processes compare (a dispatch's, a draft's, `late_at`) are in the database's own time, in Unix seconds.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ class Participant(Base):
     epoch: Mapped[str]
     head: Mapped[int] = mapped_column(default=0)
     floor: Mapped[int] = mapped_column(default=0)
+    # The answers of the last minute, each when it was asked for, oldest first; kept while they are limited.
+    asked_at: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[int] = mapped_column(default=now_ms)
 
 
@@ -119,13 +121,17 @@ class Agent(Base):
     id: Mapped[str] = primary_id()
     tenant_id: Mapped[str] = owned_by("tenants.id")
     name: Mapped[str]
-    url: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="webhook")  # how it is asked (agents/kinds.py)
+    url: Mapped[str]  # where a webhook agent takes its questions; empty for those that agents.toml describes
     token_hash: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[int] = mapped_column(default=now_ms)
 
 
 class Thread(Base):
-    """A conversation of one participant with one agent; it never changes owner."""
+    """A conversation of one participant with one agent; it never changes owner.
+
+    `tip_id` is the last message of the branch that is shown and goes on (chat/branches.py).
+    """
 
     __tablename__ = "threads"
     __table_args__ = (Index(None, "participant_id", "updated_at", "id"),)
@@ -135,6 +141,7 @@ class Thread(Base):
     agent_id: Mapped[str] = owned_by("agents.id")
     title: Mapped[str | None]
     last_seq: Mapped[int] = mapped_column(default=0)  # the seq of the newest message
+    tip_id: Mapped[str | None]
     created_at: Mapped[int] = mapped_column(default=now_ms)
     updated_at: Mapped[int] = mapped_column(default=now_ms)
     agent: Mapped[Agent] = relationship(lazy="joined", innerjoin=True)
@@ -144,8 +151,13 @@ class Message(Base):
     """What someone said, as a reader sees it now. `seq` is its creation, `rev` its last change."""
 
     __tablename__ = "messages"
-    __table_args__ = (UniqueConstraint("participant_id", "seq"), Index(None, "thread_id", "seq"))
+    __table_args__ = (
+        UniqueConstraint("participant_id", "seq"),
+        Index(None, "thread_id", "seq"),
+        Index(None, "thread_id", "parent_id"),
+    )
     id: Mapped[str] = primary_id()
+    parent_id: Mapped[str | None]  # the message of this thread that it follows
     thread_id: Mapped[str] = mapped_column(ForeignKey("threads.id", ondelete="CASCADE"))
     participant_id: Mapped[str] = mapped_column(ForeignKey("participants.id", ondelete="CASCADE"))
     seq: Mapped[int]
@@ -155,6 +167,8 @@ class Message(Base):
     kind: Mapped[str] = mapped_column(default="chat")
     text: Mapped[str]
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    parts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what stood beside an answer
+    feedback: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what its reader thinks of it
     topic: Mapped[str | None]
     client_id: Mapped[str | None]
     run_id: Mapped[str | None]
@@ -177,11 +191,43 @@ class Run(Base):
     answer_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
     status: Mapped[str] = mapped_column(default="queued")
     error: Mapped[str | None]
+    after_id: Mapped[str | None]  # the message that what it says next will follow
+    late_after_ms: Mapped[int | None]  # how long it had been silent when that became worth a word
+    usual_ms: Mapped[int | None]  # how long this agent usually takes, as far as it was known then
+    late_at: Mapped[float | None]  # when its silence will be worth a word, in the database's time, Unix seconds
+    tokens: Mapped[int | None]  # what it cost
     attempts: Mapped[int] = mapped_column(default=0)
     rev: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[int] = mapped_column(default=now_ms)
     started_at: Mapped[int | None]
     ended_at: Mapped[int | None]
+
+
+class DraftRow(Base):
+    """What an agent has written so far of an answer (chat/draft.py); `count` stays when the run has ended.
+
+    `gen` counts who has taken the pen: what one of them still says after the next has come is refused.
+    """
+
+    __tablename__ = "drafts"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    gen: Mapped[int] = mapped_column(default=0)
+    count: Mapped[int] = mapped_column(default=0)  # events taken, without a gap
+    content: Mapped[str] = mapped_column(default="{}")  # a Draft as JSON
+    writer: Mapped[str | None]  # as the attempt that writes it calls itself
+    # Events that came too early, by index; much, and seldom wanted.
+    ahead: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+    said_at: Mapped[float] = mapped_column(default=0.0)  # the agent's last word, in the database's time
+    seen_at: Mapped[float] = mapped_column(default=0.0)  # its last sign of life, which an open connection is, too
+
+
+class Usage(Base):
+    """What the answers of a tenant cost on one day, in tokens. `day` counts from 1970, in UTC."""
+
+    __tablename__ = "usage"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tokens: Mapped[int] = mapped_column(default=0)
 
 
 class LogEntry(Base):
@@ -217,6 +263,7 @@ class IdempotencyKey(Base):
 class Dispatch(Base):
     """The outbox: a run that its agent has still to be asked for, or has accepted and not yet answered.
 
+    One that has been stopped after it was put becomes a `cancel`: the agent is told, again and again for a minute.
     It commits together with the message and goes when the run ends. `due_at` and the lease are in the database's time,
     Unix seconds.
     """
@@ -225,6 +272,7 @@ class Dispatch(Base):
     __table_args__ = (Index(None, "accepted_at", "due_at"),)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     thread_id: Mapped[str] = owned_by("threads.id")
+    kind: Mapped[str] = mapped_column(default="ask")  # or cancel
     seq: Mapped[int]
     due_at: Mapped[float] = mapped_column(default=0.0)
     lease: Mapped[str | None]

@@ -25,6 +25,9 @@ def message_json(message: Message) -> dict[str, Any]:
         "kind": message.kind,
         "text": message.text,
         "data": message.data,
+        "parts": message.parts,
+        "feedback": message.feedback,
+        "parent_id": message.parent_id,
         "topic": message.topic,
         "client_id": message.client_id,
         "run_id": message.run_id,
@@ -33,15 +36,23 @@ def message_json(message: Message) -> dict[str, Any]:
     }
 
 
+def with_tip(message: Message, tip_id: str | None) -> dict[str, Any]:
+    """A message and where its thread goes on, which it may have changed."""
+    return {**message_json(message), "tip_id": tip_id}
+
+
 def run_json(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "thread_id": run.thread_id,
         "message_id": run.message_id,
         "agent_id": run.agent_id,
+        "after_id": run.after_id if run.ended_at is None else None,
         "status": run.status,
         "error": run.error,
         "attempts": run.attempts,
+        "late_after_ms": run.late_after_ms,
+        "usual_ms": run.usual_ms,
         "rev": run.rev,
         "created_at": rfc3339(run.created_at),
         "started_at": rfc3339(run.started_at),
@@ -62,6 +73,7 @@ def thread_json(thread: Thread, newest: Message | None, unread: int) -> dict[str
         "agent": {"id": thread.agent.id, "name": thread.agent.name},
         "title": thread.title,
         "topics": [],
+        "tip_id": thread.tip_id,
         "last_message": newest and preview_json(newest),
         "unread": unread,
         "created_at": rfc3339(thread.created_at),

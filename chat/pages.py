@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
+from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func
 
@@ -14,7 +15,12 @@ from chat.models import Message
 
 PAGE_SIZE = 1024 * 1024  # characters
 
-MESSAGE_SIZE: ColumnElement[int] = func.length(Message.text) + func.coalesce(func.length(cast(Message.data, Text)), 0)
+
+def size_of(column: Any) -> ColumnElement[int]:
+    return func.coalesce(func.length(cast(column, Text)), 0)
+
+
+MESSAGE_SIZE: ColumnElement[int] = func.length(Message.text) + size_of(Message.data) + size_of(Message.parts)
 
 
 def fitting(sizes: Iterable[int]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -17,13 +18,22 @@ JSON_DEPTH = 32
 T = TypeVar("T")
 WHERE = re.compile(r"(.*) - at `\$\.?(.*)`")  # how msgspec says what was wrong and where
 
+# A whole pair stays, so does a backslash that is one itself; what is left of \\uD800 to \\uDFFF stands alone.
+SURROGATE = re.compile(
+    rb"(\\\\|\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH)|\\u[dD][89a-fA-F]HH".replace(b"HH", b"[0-9a-fA-F]{2}")
+)
 
-def parse_json(body: bytes) -> Any:
-    """Decode a request's JSON. Raises Invalid if it is none, or nested deeper than JSON_DEPTH."""
+
+def parse_json(body: bytes, field: str | None = None) -> Any:
+    """Decode a request's JSON, or that of its `field`. Raises Invalid if it is none, or too deep (JSON_DEPTH)."""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise Invalid("bad_json", f"the body must be JSON in UTF-8: {error}") from None
+        what = field or "the body"
+        if any(found[1] is None for found in SURROGATE.finditer(body)):
+            message = f"{what} holds half of a character (a lone surrogate, as \\ud83d is); send whole characters"
+            raise Invalid("bad_json", message, field) from None
+        raise Invalid("bad_json", f"{what} must be JSON in UTF-8: {error}", field) from None
     except RecursionError:
         raise too_deep() from None
     check_depth(value)
@@ -40,7 +50,21 @@ def convert(value: Any, shape: type[T]) -> T:
         missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
         if missing:
             field = f"{field}.{missing[1]}" if field else missing[1]
+        if "enum" in what and (choices := choices_of(shape, field)):
+            what = f"it must be one of {', '.join(map(str, choices))}"
         raise Invalid("invalid", what, field) from None
+
+
+def choices_of(shape: Any, field: str | None) -> tuple[Any, ...]:
+    """What msgspec keeps to itself: the values that a field of a Literal takes."""
+    for name in (field or "").split("."):
+        shape = get_type_hints(shape).get(name) if isinstance(shape, type) else None
+        shape = next((part for part in get_args(shape) if part is not type(None)), shape) if is_union(shape) else shape
+    return get_args(shape) if get_origin(shape) is Literal else ()
+
+
+def is_union(shape: Any) -> bool:
+    return get_origin(shape) in (Union, UnionType)
 
 
 def check_depth(value: Any) -> None:

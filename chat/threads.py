@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, select, tuple_
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from chat import log
+from chat import branches, idempotency, log
 from chat.accounts import Viewer
 from chat.agents import find_agent
 from chat.errors import Invalid, NotFound
@@ -18,7 +19,6 @@ from chat.native import read_json, threads_json
 
 TITLE = 200  # characters
 FIND = select(Thread).where(Thread.id == bindparam("thread"))
-TOUCH = update(Thread.table()).where(Thread.id == bindparam("thread"))
 
 
 def fetch(session: Session, viewer: Viewer, thread_id: str) -> Thread:
@@ -49,6 +49,12 @@ def find(session: Session, thread_id: str) -> Thread | None:
     return session.scalar(FIND, {"thread": thread_id})
 
 
+def among_own(session: Session, viewer: Viewer, thread_ids: Collection[str]) -> list[str]:
+    """Which of these are the viewer's own threads."""
+    own = select(Thread.id).where(Thread.participant_id == viewer.participant_id, Thread.id.in_(thread_ids))
+    return list(session.scalars(own)) if not any("\x00" in id for id in thread_ids) else []
+
+
 def may_read(viewer: Viewer, thread: Thread) -> bool:
     if thread.participant_id == viewer.participant_id:
         return True
@@ -57,6 +63,23 @@ def may_read(viewer: Viewer, thread: Thread) -> bool:
 
 def not_found() -> NotFound:
     return NotFound("unknown_thread", "there is no such thread, or it is not yours")
+
+
+def create_once(
+    session: Session, viewer: Viewer, agent_name: str, title: str | None, client_id: str | None
+) -> tuple[dict[str, Any], bool]:
+    """As `create`, but for the same `client_id` the same thread again; return also whether it was. Raises Conflict."""
+    if client_id is None:
+        return create(session, viewer, agent_name, title), False
+    idempotency.check_client_id(client_id)
+    log.hold(session, viewer.participant_id)
+    meaning = idempotency.meaning_of("thread", agent_name, title)
+    if kept := idempotency.recall(session, viewer.participant_id, client_id, meaning):
+        [shown] = threads_json(session, [fetch_own(session, viewer, kept["id"])])
+        return shown, True
+    shown = create(session, viewer, agent_name, title)
+    idempotency.remember(session, viewer.participant_id, client_id, meaning, {"id": shown["id"]})
+    return shown, False
 
 
 def create(session: Session, viewer: Viewer, agent_name: str, title: str | None) -> dict[str, Any]:
@@ -74,12 +97,16 @@ def create(session: Session, viewer: Viewer, agent_name: str, title: str | None)
     return shown
 
 
-def rename(session: Session, thread: Thread, title: str) -> None:
+def change(session: Session, thread: Thread, **values: Any) -> dict[str, Any]:
+    """Set columns of the thread and tell its readers; return it as JSON. Its log was held when it was loaded."""
     place = log.take(session, thread.participant_id)
-    thread.title = title
+    for name, value in values.items():
+        setattr(thread, name, value)
+    session.flush()
     [shown] = threads_json(session, [thread])
     entry = LogEntry(kind="thread", change="updated", thread_id=thread.id, subject_id=thread.id)
     log.append(session, thread.participant_id, place, entry, shown)
+    return shown
 
 
 def delete(session: Session, viewer: Viewer, thread_id: str) -> None:
@@ -132,8 +159,8 @@ def mark_read(session: Session, viewer: Viewer, thread_id: str, seq: int) -> dic
 
 
 def touch(session: Session, thread: Thread, message: Message) -> None:
-    """Note the thread's newest message, which moves it up in the list."""
-    newest = {"last_seq": message.seq, "updated_at": message.created_at}
-    session.connection().execute(TOUCH, {"thread": thread.id, **newest})
-    for name, value in newest.items():
-        set_committed_value(thread, name, value)  # known, and written already
+    """Note the thread's newest message, which moves it up in the list; if it follows the tip, that is the tip now."""
+    tip_id = branches.follow(session, message)
+    known = {"last_seq": message.seq, "updated_at": message.created_at, "tip_id": tip_id}
+    for name, value in known.items():
+        set_committed_value(thread, name, value)  # written already

@@ -18,10 +18,11 @@ from realtime.publisher import Publisher
 logger = logging.getLogger(__name__)
 
 Heard = Callable[[str, str, Event], None]
+Passing = Callable[[str, Event], None]
 
 
 class Ring(msgspec.Struct):
-    """A hint on the wire: this happened in that life of the log."""
+    """A hint on the wire: this happened in that life of the log. What has no place in the log has seq 0."""
 
     epoch: str
     seq: int
@@ -32,25 +33,29 @@ class Ring(msgspec.Struct):
 
 
 class Word(msgspec.Struct, omit_defaults=True):
-    """A word to all workers: end the streams of a grant, or those of a page but the newest."""
+    """A word to all workers: end the streams of a grant, those of a page but the newest, or the writing of a run."""
 
     kick: str = ""
     page: str = ""
     opened_ms: int = 0
+    run: str = ""
 
 
 class Bus:
     """This worker's end of the pub/sub.
 
-    `on_ring(log, epoch, event)`, `on_kick(grant)` and `on_page(page, opened_ms)` are called by greenlets that listen,
-    so they must not wait; `on_gap()` whenever hints may have been missed, once for all of them. `commands()` is a
-    client for keys on the same broker.
+    `on_ring(log, epoch, event)`, `on_passing(log, event)` for what stands in no log, `on_kick(grant)`,
+    `on_page(page, opened_ms)` and `on_run(run_id)` are called by greenlets that listen, so they must not wait;
+    `on_gap()` whenever hints may have been missed, once for all of them. `commands()` is a client for keys on the same
+    broker.
     """
 
     def __init__(self, url: str, prefix: str = "") -> None:
         self.on_ring: Heard = lambda log, epoch, event: None
+        self.on_passing: Passing = lambda log, event: None
         self.on_kick: Callable[[str], None] = lambda grant: None
         self.on_page: Callable[[str, int], None] = lambda page, opened_ms: None
+        self.on_run: Callable[[str], None] = lambda run_id: None
         self.on_gap: Callable[[], None] = lambda: None
         self.links = links_to(url)
         self.commands = self.links.client
@@ -79,6 +84,10 @@ class Bus:
     def turn_page(self, page: str, opened_ms: int) -> None:
         """Ask every worker to end the streams of this page that were opened before."""
         self._publisher.say(self._control, msgspec.json.encode(Word(page=page, opened_ms=opened_ms)))
+
+    def end_run(self, run_id: str) -> None:
+        """Tell every worker that whatever is still written for this run is not wanted."""
+        self._publisher.say(self._control, msgspec.json.encode(Word(run=run_id)))
 
     def listen(self, log: str) -> Flag:
         """Hear of a log from now on. The flag returned is set while the broker has confirmed it."""
@@ -138,7 +147,11 @@ class Bus:
             elif channel in self._confirmed:
                 ring = self._decode_ring(said)
                 log = channel[len(self._prefix) + len("sse:{") : -1]
-                self.on_ring(log, ring.epoch, Event(ring.seq, ring.kind, ring.thread_id, ring.data, ring.at))
+                event = Event(ring.seq, ring.kind, ring.thread_id, ring.data, ring.at)
+                if event.seq:
+                    self.on_ring(log, ring.epoch, event)
+                else:
+                    self.on_passing(log, event)
         except msgspec.MsgspecError:
             logger.warning("passed over a malformed hint on %s", channel)
 
@@ -147,3 +160,5 @@ class Bus:
             self.on_kick(word.kick)
         if word.page:
             self.on_page(word.page, word.opened_ms)
+        if word.run:
+            self.on_run(word.run)

@@ -13,7 +13,8 @@ from realtime.frames import frame
 class Event(msgspec.Struct, eq=False):
     """`data` is one line of JSON, encoded once where the event was made and never decoded on its way.
 
-    `at` is when it was committed (clock.py), if it was rung and nobody has measured how long that took.
+    What stands in no log, but is told to those who are there, has the seq 0. `at` is when it was committed (clock.py),
+    if it was rung and nobody has measured how long that took.
     """
 
     seq: int
@@ -22,11 +23,18 @@ class Event(msgspec.Struct, eq=False):
     data: msgspec.Raw
     at: str = ""
     _framed: bytes | None = None
+    _cursor: str | None = None
 
     def framed(self, epoch: str) -> bytes:
         """As a frame of the native dialect, made once however many read it. Raises FrameError."""
         if self._framed is None:
             self._framed = frame(self.kind, self.data, str(Cursor(epoch, self.seq)))
+        return self._framed
+
+    def framed_at(self, cursor: str | None) -> bytes:
+        """As a frame that repeats where its reader is: the same for all who are at the same place."""
+        if self._framed is None or self._cursor != cursor:
+            self._framed, self._cursor = frame(self.kind, self.data, cursor), cursor
         return self._framed
 
 

@@ -38,6 +38,7 @@ class Heads(Protocol):
     def __call__(self, logs: Collection[str]) -> Mapping[str, Head]: ...
 
 
+Partials = Callable[[Collection[str]], Collection[Event]]
 Admitted = Callable[[Collection[str]], Collection[str]]
 
 
@@ -46,12 +47,22 @@ class LogGone(LookupError):
 
 
 class Hub:
-    """The store is handed in as functions: `heads`, `after`, and `admitted`, which says whose grants still hold.
+    """The store is handed in as functions: `heads`, `after`, `partials`, which tells what is being written in some
+    threads, and `admitted`, which says whose grants still hold.
 
     `census` counts them over all workers; `most` is how many streams this one takes, 0: no limit.
     """
 
-    def __init__(self, bus: Bus, census: Census, heads: Heads, after: After, admitted: Admitted, most: int = 0) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        census: Census,
+        heads: Heads,
+        after: After,
+        admitted: Admitted,
+        most: int = 0,
+        partials: Partials = lambda threads: (),
+    ) -> None:
         self.bus = bus
         self.census = census
         self.streams: set[Stream] = set()
@@ -61,11 +72,14 @@ class Hub:
         self._refreshes = BoundedSemaphore(REFRESHES)
         self._pages: dict[str, set[Stream]] = defaultdict(set)
         self._after = after
+        self.partials = partials
+        self._shown: dict[str, bytes] = {}  # of what is being written, while the broker is away: by thread
         self._most = most
         self._heads = heads
         self._admitted = admitted
         self._tails: dict[str, Tail] = {}
         self._tick_now = Flag()
+        bus.on_passing = self._passes
         bus.on_ring, bus.on_kick, bus.on_page, bus.on_gap = self._heard, self.kick, self._turn_page, self._tick_now.set
 
     def start(self) -> None:
@@ -184,13 +198,17 @@ class Hub:
         if tail := self._tails.get(log):
             tail.heard(epoch, event.seq, event)
 
+    def _passes(self, log: str, event: Event) -> None:
+        if tail := self._tails.get(log):
+            tail.pass_on(event)
+
     # The tick runs always: what is lost, whatever lost it, is lost for two seconds.
 
     def _tick(self) -> None:
         while True:
             self._tick_now.wait(TICK * random.uniform(0.8, 1.2))
             self._tick_now.clear()
-            for check in (self._check_heads, self._check_grants):
+            for check in (self._check_heads, self._check_grants, self._check_drafts):
                 try:
                     check()
                 except OSError as error:  # the store is away, which it says itself
@@ -227,3 +245,13 @@ class Hub:
         grants = {stream.grant for stream in self.streams}
         for grant in grants.difference(self._admitted(grants) if grants else ()):
             self.kick(grant)
+
+    def _check_drafts(self) -> None:
+        """Without a broker, answers grow by what the tick sees of them."""
+        focus = set() if self.bus.healthy else set[str]().union(*(stream.focus for stream in self.streams))
+        events = self.partials(focus) if focus else ()
+        before, self._shown = self._shown, {event.thread_id: bytes(event.data) for event in events}
+        for event in events:
+            if before.get(event.thread_id) != bytes(event.data):
+                for stream in list(self.streams):
+                    stream.offer(event)

@@ -53,7 +53,7 @@ def histogram(name: str, meaning: str) -> Histogram:
 
 REQUESTS = counter("requests", "Requests answered; a stream counts when it begins", "door", "status")
 WEBHOOKS = counter("webhooks", "Webhook calls answered", "status")
-WEBHOOK_SECONDS = histogram("webhook_seconds", "From a webhook's arrival to its answer")
+WEBHOOK_SECONDS = histogram("webhook_seconds", "From the arrival of a webhook that is not streamed to its answer")
 
 OUTBOX_WAITING = gauge("outbox_waiting", "Questions that no agent has accepted yet", over_workers="livemostrecent")
 DISPATCHES = counter("dispatch_attempts", "Attempts to put a question to its agent", "outcome")

@@ -50,6 +50,11 @@ def watched(sock: socket.socket | None, on_gone: Callable[[], None]) -> Iterator
 def set_patience(sock: socket.socket) -> None:
     sock.settimeout(STALLED)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT)
+    notice_vanishing(sock)
+
+
+def notice_vanishing(sock: socket.socket) -> None:
+    """Let the kernel end a connection whose other end is gone without a word."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         idle, interval, count = KEEPALIVE
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gevent.event import Event as Flag
@@ -24,6 +24,7 @@ PING = 15.0  # seconds, +-20 %
 FARTHEST = 10_000  # events that a reader may be behind and still be caught up
 LIFETIME = (480.0, 600.0)  # seconds, then the stream is rotated
 RETRY = (2000, 5000)  # ms, random: a crowd must not come back at once
+PASSING = 256 * 1024  # bytes besides the log that wait for a reader; then it is told the whole anew
 WRITE = 32 * 1024  # bytes of events to go out together, at most a frame more: a replay of 10,000 is mostly writing
 
 # What a stream carries as id from a reset on, the cursor of no log's life. A client that ignored the reset, or lost the
@@ -38,7 +39,8 @@ class Stream:
 
     `serve` is for a WSGI server, which iterates it; a hub that owns sockets may call `pump` instead whenever `wake`
     is called. `cursor` is what the client showed, `grant` by what it was let in, `owner` the user
-    who counts for it, `page` which of the user's pages it serves (empty: unknown).
+    who counts for it, `page` which of the user's pages it serves (empty: unknown), `focus` the threads whose answers
+    it shows while they are written.
     """
 
     def __init__(
@@ -52,10 +54,15 @@ class Stream:
         owner: str = "",
         page: str = "",
         kind: str = "everything",
+        focus: Collection[str] = (),
     ) -> None:
         self.grant = grant
         self.owner = owner
         self.page = page and f"{owner}/{page}"  # nobody ends the streams of another's page
+        self.focus = frozenset(focus)
+        self._passing: list[Event] = []  # what is due besides the log
+        self._passing_bytes = 0
+        self._owes_partials = bool(focus)  # what is being written is to be told from its beginning
         self.is_replaced = False  # by a newer stream of the same page
         self.opened_ms = time.time_ns() // 1_000_000
         self.cursor: Cursor | None = None  # where the reader is; None before it has joined
@@ -78,6 +85,18 @@ class Stream:
     def wake(self) -> None:
         """Something may be due."""
         self._woken.set()
+
+    def offer(self, event: Event) -> None:
+        """Take what has no place in the log, if the reader looks there; one who is behind is told the whole later."""
+        if event.thread_id not in self.focus:
+            return
+        size = self._passing_bytes + len(event.data)
+        if self.cursor is None or self.pos < self.tail.last or (self._passing and size > PASSING):
+            self._passing, self._passing_bytes, self._owes_partials = [], 0, True
+        else:
+            self._passing.append(event)
+            self._passing_bytes = size
+        self.wake()
 
     def hang_up(self, reason: str = "") -> None:
         """End the stream: with a `bye` that gives the reason, or without a word if the reader is gone."""
@@ -125,6 +144,7 @@ class Stream:
             self._woken.clear()  # before looking: whatever comes after this look wakes us again
             yield from self.pump()
             self._visit.catches_up()
+            yield from self._pass()
             self._woken.wait(max(0.0, min(ping_at, rotate_at) - time.monotonic()))
             if time.monotonic() >= rotate_at:
                 self.hang_up("rotate")
@@ -142,6 +162,15 @@ class Stream:
                 yield self._start_anew(self._reset)
             else:
                 yield from self._pass_on(self.tail.recall(self.pos) or self._replay())
+
+    def _pass(self) -> Iterator[bytes]:
+        """Yield what is due besides the log. Only here the reader has all of that, so nothing overtakes it."""
+        if self._owes_partials and self._ending is None:
+            self._owes_partials = False
+            self._passing = [*self._hub.partials(self.focus), *self._passing]
+        if self._passing and self._ending is None:
+            passing, self._passing, self._passing_bytes = self._passing, [], 0
+            yield b"".join(event.framed_at(self._last_known) for event in passing)
 
     @property
     def pos(self) -> int:

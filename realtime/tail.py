@@ -39,6 +39,7 @@ class Reader(Protocol):
     """An open stream, as its tail sees it."""
 
     def wake(self) -> None: ...
+    def offer(self, event: Event) -> None: ...
     def hang_up(self, reason: str) -> None: ...
     def reset(self, reason: str) -> None: ...
 
@@ -121,6 +122,11 @@ class Tail:
             self._take(event)
         elif self.last < self.wanted:
             self._refresh_later()
+
+    def pass_on(self, event: Event) -> None:
+        """Offer what has no place in the log to those who are here. Never waits."""
+        for reader in self.readers:
+            reader.offer(event)
 
     def head_is(self, head: Head, last_before: int) -> None:
         """Note where the store stands. `last_before` is our `last` from before the store was asked.

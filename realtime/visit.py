@@ -20,6 +20,7 @@ class Visit:
     def __init__(self, kind: str, conn: str) -> None:
         self.end = ""
         self._kind = kind
+        self._level = logging.DEBUG if kind == "poll" else logging.INFO  # there are several a second
         self._conn = conn
         self._frames = 0
         self._began = self._handed = self._caught_up = time.monotonic()
@@ -29,7 +30,7 @@ class Visit:
         logs.about(stream=self._conn)
         metrics.STREAMS_OPEN.labels(self._kind).inc()
         metrics.STREAMS_OPENED.labels(self._kind).inc()
-        logger.info("a stream of %s opens", self._kind)
+        logger.log(self._level, "a stream of %s opens", self._kind)
         return self
 
     def __exit__(
@@ -45,7 +46,7 @@ class Visit:
         seconds = round(now - self._began, 1)
         facts = {"kind": self._kind, "end": self.end, "seconds": seconds, "frames": self._frames}
         said = "a stream of %s ends (%s) after %.1f s and %d frames"
-        logger.info(said, self._kind, self.end, seconds, self._frames, extra={"facts": facts})
+        logger.log(self._level, said, self._kind, self.end, seconds, self._frames, extra={"facts": facts})
 
     def joins(self, was_shown: bool, is_behind: bool) -> None:
         """Its cursor can be continued, or it had none; one that cannot `is_reset`."""

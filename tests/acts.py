@@ -31,6 +31,18 @@ def call(store: Store, agent: Agent, body: dict[str, Any] | bytes, key: str | No
     return store.write(lambda s: deliveries.receive(s, agent, said, key, len(raw)))
 
 
+def write(store: Store, agent: Agent, thread_id: str, run_id: str, *events: dict[str, Any], **more: Any) -> Receipt:
+    """The agent says these events of its answer, numbered by `index` or known by their `key`."""
+    key, body = more.pop("key", None), {"thread_id": thread_id, "run_id": run_id, "events": list(events), **more}
+    raw = json.dumps(body).encode()
+    said = deliveries.read_events(raw)
+    return store.write(lambda s: deliveries.receive(s, agent, said, key, len(raw)))
+
+
+def token(text: str) -> dict[str, Any]:
+    return {"type": "token", "text": text}
+
+
 def spoken(text: str = "Hello!", **message: Any) -> dict[str, Any]:
     return {"message": {"text": text, **message}}
 

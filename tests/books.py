@@ -72,7 +72,7 @@ class Book:
 def hub_on(book: Book, admitted: Admitted = set, most: int = 0) -> Hub:
     """A hub that reads the book. Nothing runs in the background: the test rings and ticks."""
     bus = Bus("redis://127.0.0.1:1")
-    hub = Hub(bus, Census(bus.commands, "", 0), book.heads, book.after, admitted, most)
+    hub = Hub(bus, Census(bus.commands, "", 0), book.heads, book.after, admitted, most=most)
     hub.bus.listen(LOG).set()  # as if the broker had confirmed it
     return hub
 
@@ -93,8 +93,9 @@ class Watcher:
         grant: str = "session:alice",
         owner: str = "alice",
         page: str = "",
+        focus: Collection[str] = (),
     ) -> None:
-        self.stream = Stream(hub, LOG, grant, cursor, shows, "c1", owner, page)
+        self.stream = Stream(hub, LOG, grant, cursor, shows, "c1", owner, page, focus=focus)
         self.frames: list[sse.Event] = []
         self.may_read = Flag()
         self.may_read.set()

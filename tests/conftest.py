@@ -1,22 +1,22 @@
-"""Named people for every test: Alice owns, Bob belongs to the same tenant, Charlie to another and must see nothing."""
+"""What all tests share: servers, databases that are there already, and people in them (tests/cast.py)."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from chat import accounts, agents
-from chat.accounts import Viewer
-from chat.models import Participant, User
 from chat.store import Store
 from prepare import migrate
 from realtime import hub
 from tests import postgres
+from tests.cast import Cast
+from tests.kept import Kept
 from tests.server import Server
 from tests.site import Site
 
@@ -98,71 +98,78 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A migrated database of each kind in turn. What it does when time is short is tested elsewhere."""
-    monkeypatch.setattr("chat.store.WAIT", PATIENCE)
-    monkeypatch.setattr("chat.postgres.PEEK_WAIT", PATIENCE)
-    return str(request.getfixturevalue(f"{request.param}_url"))
+@pytest.fixture(scope="session")
+def kept_databases() -> Kept:
+    return Kept()
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def kept_sqlite_url(kept_databases: Kept, empty_database: Path) -> Iterator[str]:
+    """The same place in every test, and a new file there."""
+    path = empty_database.with_name("kept.db")
+    shutil.copy(empty_database, path)
+    url = f"sqlite:///{path}"
+    yield url
+    kept_databases.close(url)
+    path.unlink()
+
+
+@pytest.fixture
+def kept_postgresql_url(postgresql_url: str) -> str:
+    return postgresql_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, kept_databases: Kept, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A migrated database of each kind in turn. What it does when time is short is tested elsewhere."""
+    kept_databases.begin()
+    monkeypatch.setattr("chat.store.database_at", kept_databases.database_at)
+    monkeypatch.setattr("chat.store.WAIT", PATIENCE)
+    monkeypatch.setattr("chat.postgres.PEEK_WAIT", PATIENCE)
+    return str(request.getfixturevalue(f"kept_{request.param}_url"))
+
+
+@pytest.fixture
+def store(database_url: str) -> Store:
     """A store on a migrated database, which collects what it would ring in `store.rung`."""
-    yield from opened(database_url)
+    return collecting(Store(database_url))
 
 
 @pytest.fixture
 def sqlite_store(sqlite_url: str) -> Iterator[Store]:
     """A store where SQLite's own matters are at stake."""
-    yield from opened(sqlite_url)
+    with closing(collecting(Store(sqlite_url))) as store:
+        yield store
 
 
 @pytest.fixture
 def postgresql_store(postgresql_url: str) -> Iterator[Store]:
     """A store where PostgreSQL's own matters are at stake."""
-    yield from opened(postgresql_url)
+    with closing(collecting(Store(postgresql_url))) as store:
+        yield store
 
 
-def opened(url: str) -> Iterator[Store]:
-    store = Store(url)
+def collecting(store: Store) -> Store:
     store.rung = []  # type: ignore[attr-defined]
     store.after_commit = store.rung.extend  # type: ignore[attr-defined]
-    yield store
-    store.close()
+    return store
+
+
+@pytest.fixture(scope="session")
+def cast(empty_database: Path) -> Cast:
+    url = f"sqlite:///{shutil.copy(empty_database, empty_database.with_name('cast.db'))}"
+    with closing(Store(url)) as scratch:
+        return Cast(scratch)
 
 
 @pytest.fixture
-def people(store: Store) -> SimpleNamespace:
-    """Alice and Bob of Acme, Olga who operates it, Charlie of Evil Corp; each tenant has an agent called echo."""
-
-    def make(session):  # type: ignore[no-untyped-def]
-        acme, evil = accounts.add_tenant(session, "Acme"), accounts.add_tenant(session, "Evil Corp")
-        found = SimpleNamespace()
-        for name, tenant, role in (
-            ("alice", acme, "member"),
-            ("bob", acme, "member"),
-            ("olga", acme, "operator"),
-            ("charlie", evil, "member"),
-        ):
-            user = accounts.add_user(session, tenant, f"{name}@example.com", "no password", role)
-            setattr(found, name, viewer(session, user))
-        found.agent, found.agent_token = agents.add_agent(session, acme, "echo", "http://192.0.2.1/")
-        found.evil_agent, found.evil_agent_token = agents.add_agent(session, evil, "echo", "http://192.0.2.2/")
-        return found
-
-    return store.write(make)
+def people(store: Store, cast: Cast) -> SimpleNamespace:
+    """Alice, Bob, Olga and Charlie, and the agents of their tenants."""
+    return cast.enter(store)
 
 
 @pytest.fixture
-def site(store: Store, people: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(store: Store, people: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The application's doors on that store; there is no broker, and a stream does not wait for one."""
     monkeypatch.setattr(hub, "CONFIRM", 0.0)
-    site = Site(store, people, tmp_path / "data")
-    yield site
-    site.app.extensions["store"].close()
-
-
-def viewer(session, user: User) -> Viewer:  # type: ignore[no-untyped-def]
-    participant = session.query(Participant).filter_by(user_id=user.id).one()
-    return Viewer(user, participant.id, f"key:{user.id}")
+    return Site(store, people, tmp_path / "data")

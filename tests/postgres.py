@@ -151,7 +151,11 @@ class Cluster:
             self._cleared.append(url)
 
     def _clear(self, name: str) -> None:
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid != pg_backend_pid()"
+        # But for those who are idle, and hold nothing: they wait for the next test (tests/kept.py).
+        cut = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND pid != pg_backend_pid() AND state != 'idle'"
+        )
         with psycopg.connect(self.url(name), connect_timeout=5, options="-c lock_timeout=2s") as connection:
             connection.execute(cut, [name])
             for table in ("tenants", "idempotency_keys"):  # with all that belongs to a tenant

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -18,6 +20,7 @@ from chat import log
 from chat.models import LogEntry, Message
 from chat.native import message_json
 from chat.store import Store
+from prepare import migrate
 from tests import postgres
 from tests.mutants import wanted
 from tests.ports import free_port
@@ -30,12 +33,13 @@ STARTING = 60.0  # seconds, on machines that have other things to do
 class Server:
     """Started by `start`; `stop` at the end. Settings by name, as in the environment.
 
-    `database` is "sqlite" or "postgresql": a new one, without tables.
+    `database` is "sqlite" or "postgresql": a new one, whose tables are there already. Making them takes longer than all
+    else at a start; tests/test_prepare.py and tests/live/test_operator.py begin with none.
     """
 
     def __init__(self, data_dir: Path, database: str = "sqlite", **settings: object) -> None:
         self.data_dir = data_dir
-        self.database_url = postgres.cluster().empty() if database == "postgresql" else sqlite_url(data_dir)
+        self.database_url = postgres.cluster().new() if database == "postgresql" else sqlite_url(data_dir)
         self.port = free_port()
         self.url = f"http://{settings.get('HOST', '127.0.0.1')}:{self.port}"
         self.log_path = data_dir / "server.log"
@@ -44,6 +48,8 @@ class Server:
 
     def start(self) -> Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self.environ["DATABASE_URL"] == sqlite_url(self.data_dir) and not self.database_path.exists():
+            self.database_path.write_bytes(empty_sqlite())
         run_by = "tests/mutant.conf.py" if wanted(self.environ) else "gunicorn.conf.py"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -64,6 +70,7 @@ class Server:
             "DEMO": "1",
             "AGENT_RETRY_SECONDS": "0.2,0.4",
             "STREAMS_PER_USER": "0",
+            "ANSWERS_PER_MINUTE": "0",
             **self._settings,
         }
 
@@ -87,6 +94,10 @@ class Server:
             return self.call("GET", "/health/ready", token=None)[1].get("broker") == "ok"
         except OSError:
             return False
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / "backchannel.db"
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -211,6 +222,15 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect
 
 def sqlite_url(data_dir: Path) -> str:
     return f"sqlite:///{data_dir / 'backchannel.db'}"
+
+
+@cache
+def empty_sqlite() -> bytes:
+    """A file with all tables and nothing in them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "empty.db")
+        migrate(f"sqlite:///{path}")
+        return path.read_bytes()
 
 
 def children(pid: int) -> list[int]:

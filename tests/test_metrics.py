@@ -92,6 +92,9 @@ def test_requests_and_webhooks_are_counted_by_status(site: Site) -> None:
     site.call("anonymous", "POST", "/webhook/chat-response", body, headers=token)
     site.call("anonymous", "POST", "/webhook/chat-response", body)
     site.call("alice", "GET", f"/{thread_id}")
+    streamed = token | {"Content-Type": "application/x-ndjson"}
+    site.call("anonymous", "POST", "/webhook/events", {"thread_id": thread_id, "run_id": "r"}, headers=streamed)
+    assert now()["backchannel_webhook_seconds_count"] == before.get("backchannel_webhook_seconds_count", 0) + 2
     grown = {name for name, value in now().items() if value > before.get(name, 0)}
     assert grown >= {
         'backchannel_webhooks_total{status="200"}',

@@ -113,6 +113,25 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, url: Callabl
     assert "canary" not in complaint
 
 
+def described(folder: Path, name: str, tenant: str) -> subprocess.CompletedProcess[str]:
+    """A server starts with a file that describes this one agent, always with the same token."""
+    agent = f'name = "{name}"\nkind = "webhook"\ntenants = ["{tenant}"]\nurl = "https://a.example/"\ntoken = "canary"\n'
+    (folder / "agents.toml").write_text(f"[[agents]]\n{agent}")
+    process = prepare(folder, AGENTS_FILE=str(folder / "agents.toml"))
+    said, complaint = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, said, complaint)
+
+
+def test_an_agent_may_be_renamed_in_the_file_but_not_moved_to_another_tenant(tmp_path: Path) -> None:
+    assert described(tmp_path, "old", "Acme").returncode == 0
+    assert described(tmp_path, "new", "Acme").stderr == ""
+    moved = described(tmp_path, "new", "Evil Corp")
+    assert moved.returncode == 1
+    assert moved.stderr.count("\n") == 1
+    assert "cannot start. the token of new is that of new of Acme; choose another, or give that one" in moved.stderr
+    assert "canary" not in moved.stderr
+
+
 def test_a_pool_of_nothing_is_refused(tmp_path: Path) -> None:
     process = prepare(tmp_path, DATABASE_POOL="0")
     assert "DATABASE_POOL must be a number from 1 on" in process.communicate(timeout=60)[1]

@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from agents import outbox
-from chat import log, messages, runs, threads
+from chat import log, messages, threads, turns
 from chat.errors import ChatError, Conflict
 from chat.models import ReadMarker
 from chat.store import Store, StoreAway
@@ -84,7 +84,7 @@ def test_who_asks_again_twice_at_once_asks_once(
     call(store, people.agent, {"thread_id": thread, "run_id": run, "status": "error", "error": "no"})
 
     def again(session: Any) -> None:
-        runs.retry(session, threads.hold_own(session, people.alice, thread))
+        turns.retry(session, people.alice, thread)
 
     with Slow(other, again):
         second = waiting(lambda: store.write(again))

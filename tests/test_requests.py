@@ -50,6 +50,8 @@ REFUSED: list[tuple[str, str, Any, int, str, str | None]] = [
       for name in ("before", "after")),
     ("GET", "/threads/{}/messages?before=1&after=1", None, 400, "invalid", "before"),
     ("POST", "/threads/{}/retry", None, 409, "nothing_to_retry", None),
+    ("GET", "/stream?focus=" + ",".join("abcdefghijklmnopqrstu"), None, 400, "too_many", "focus"),
+    ("GET", "/stream?page=" + "x" * 65, None, 400, "too_long", "page"),
 ]  # fmt: skip
 
 

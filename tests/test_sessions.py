@@ -98,6 +98,12 @@ def test_a_page_signs_in_by_json_too(site: Site) -> None:
     assert browser.get("/session").status_code == 200
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"null", b"{"])
+def test_json_that_is_no_sign_in_is_refused_as_json(site: Site, body: bytes) -> None:
+    answer = site.browser().post("/login", data=body, headers=OWN, content_type="application/json")
+    assert (answer.status_code, answer.mimetype) == (400, "application/json")
+
+
 @pytest.mark.parametrize("name", ["alice@example.com", "ALICE@example.com", "  alice@example.com "])
 def test_a_name_is_known_however_it_is_written(site: Site, name: str) -> None:
     assert site.browser().post("/login", json={"name": name, "password": PASSWORD}).status_code == 200

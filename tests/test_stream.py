@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import gevent
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from chat.store import StoreAway
 from realtime import stream as stream_module
 from realtime.cursor import Cursor
+from realtime.event import Event
 from realtime.hub import Hub
-from realtime.stream import RETRY, STALE, Stream, bye
+from realtime.stream import PASSING, RETRY, STALE, Stream, bye
 from realtime.tail import PAGE, RECENT
 from tests import sse
-from tests.books import Book, Watcher, happening, hub_on, ring
+from tests.books import LOG, Book, Watcher, happening, hub_on, ring
 from tests.until import until
 
 
@@ -245,6 +247,39 @@ def test_what_breaks_a_stream_by_a_mistake_of_ours_is_logged_whole(
 
 def test_a_bye_never_asks_to_come_back_at_once() -> None:
     assert all(frame.retry >= RETRY[0] for _ in range(100) for frame in sse.parse(bye("limit")))
+
+
+def delta(size: int) -> Event:
+    return Event(0, "delta", "t1", msgspec.Raw(msgspec.json.encode("x" * (size - 2))))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([100] * 1000, ["delta"] * 1000),
+        ([PASSING // 2] * 2, ["delta"] * 2),
+        ([2 * PASSING], ["delta"]),
+        ([2 * PASSING, 100], ["partial"]),
+        ([PASSING // 2, PASSING // 2, 100], ["partial"]),
+        ([PASSING // 2] * 4, ["partial", "delta"]),
+        ([PASSING // 2] * 100, ["partial", "delta"]),
+    ],
+)
+def test_what_waits_for_a_slow_reader_is_weighed_and_in_place_of_too_much_it_is_told_the_whole(
+    hub: Hub, sizes: list[int], told: list[str]
+) -> None:
+    hub.partials = lambda threads: [Event(0, "partial", "t1", msgspec.Raw(b"{}"))]
+    watcher = Watcher(hub, "e1.5", focus=["t1"])
+    watcher.wait_for("partial")
+    watcher.may_read.clear()
+    hub.bus.on_passing(LOG, delta(2))
+    until(lambda: "delta" in watcher.names)
+    before = len(watcher.frames)
+    for size in sizes:
+        hub.bus.on_passing(LOG, delta(size))
+    watcher.may_read.set()
+    until(lambda: len(watcher.frames) >= before + len(told))
+    assert [frame.event for frame in watcher.leave()[before:]] == told
 
 
 STEPS = st.lists(

@@ -71,6 +71,11 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
     assert (refusal.value.code, refusal.value.status) == ("bad_json", 400)
 
 
+def test_half_a_character_is_called_that() -> None:
+    with pytest.raises(Invalid, match="holds half of a character"):
+        parse_json(b'{"text": "ok \\ud83d"}', "line 2")
+
+
 @pytest.mark.parametrize(
     ("body", "value"),
     [

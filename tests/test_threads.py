@@ -37,6 +37,7 @@ def test_a_new_thread_is_shown_like_this(store: Store, people: SimpleNamespace) 
         "agent": {"id": people.agent.id, "name": "echo"},
         "title": None,
         "topics": [],
+        "tip_id": None,
         "last_message": None,
         "unread": 0,
     }

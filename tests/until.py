@@ -6,11 +6,15 @@ from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
+SHORTEST, LONGEST = 0.01, 0.25  # seconds between two questions
+SHARE = 0.1  # of what was waited already: who waits for long need not know to the hundredth, and each question costs
+
 
 def until(question: Callable[[], Answer], seconds: float = 10.0) -> Answer:
     """Ask until the answer is true, and return it; fails with the last answer after so many seconds."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (answer := question()):
-        assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"still {answer!r} after {seconds} s"
+        time.sleep(min(max(SHORTEST, waited * SHARE), LONGEST))
     return answer

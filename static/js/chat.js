@@ -7,24 +7,32 @@ import { ConnectionStatus } from "./draw/connection.js"
 import { Conversation } from "./draw/conversation.js"
 import { ConfirmDelete, SignIn } from "./draw/dialogs.js"
 import { Drawer } from "./draw/drawer.js"
+import { Streaming } from "./draw/streaming.js"
 import { ThreadList, titleOf } from "./draw/threads.js"
 import { drawTitle } from "./draw/title.js"
+import { Trouble } from "./draw/trouble.js"
 import { Drafts } from "./drafts.js"
 import { History } from "./history.js"
+import { hasEnded, PIECES } from "./interpret/answers.js"
+import { isFurtherBack } from "./interpret/branches.js"
+import { kindOf } from "./interpret/failures.js"
 import { initial, reduce } from "./interpret/state.js"
 import { unreadIn } from "./interpret/threads.js"
 import { visible } from "./interpret/rooms.js"
 import { goTo, keepAddress, threadInAddress } from "./places.js"
 import { Reader } from "./reader.js"
 import { Connection } from "./receive/connection.js"
+import { Poll } from "./receive/poll.js"
 import { listenForWakes } from "./receive/wakes.js"
 import { Sender } from "./sender.js"
 import { Session } from "./session.js"
 import { Store } from "./store.js"
+import { Teller } from "./teller.js"
 import { Unsent } from "./unsent.js"
 import { uuid } from "./uuid.js"
 
 const MINUTE_MS = 60_000
+const SLOW = "backchannel:slow" // kept: a page that is loaded anew should not have to find it out again
 const page = uuid() // of this load, in memory only: what is kept for a tab is copied when the tab is
 const snapshot = JSON.parse(document.getElementById("state").textContent)
 const { user, agents, limits } = snapshot
@@ -35,6 +43,9 @@ const session = new Session({ api, user, onStranger: () => location.assign("/") 
 const connection = new Connection({
   cursor: snapshot.cursor,
   open: openStream,
+  openTrial: cursor => new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page: `${page}.trial` })}`),
+  poll: (cursor, focused) => new Poll(cursor, asked => api.poll({ ...asked, page, focus: focusOf(focused) })),
+  slow: localStorage.getItem(SLOW) !== null,
   probe: () => session.probe(),
   resync: () => past.resync(),
   onEvent: hear,
@@ -47,24 +58,50 @@ const drafts = new Drafts(user)
 
 const threadList = new ThreadList({ onChoose: show, onMore: () => past.moreThreads() })
 const conversation = new Conversation({
-  onRetry: (kind, client_id) => retry[kind](client_id),
-  onDiscard: client_id => sender.discard(client_id),
+  acts: {
+    retry: (kind, client_id) => retry[kind](client_id),
+    discard: client_id => sender.discard(client_id),
+    ask: text => sender.say(text, agentChoice.chosen),
+    regenerate: id => act(() => api.regenerate(store.state.open, id), hearRun),
+    showVersion: id => act(() => api.showVersion(store.state.open, id)),
+    sendNow: id => act(() => api.sendNow(id), hearRun),
+    remove: id => act(() => api.remove(id)),
+    edit: editMessage,
+    judge,
+  },
+  silence: {
+    onRetry: askAgain,
+    onWait: run_id => act(() => api.wait(run_id), hearRun),
+    onTell: run_id => teller.want(run_id),
+  },
   onOlder: () => past.older(),
   onReload: () => past.load(),
   onEnd: markRead,
   onDelete: askToDelete,
 })
 const agentChoice = new AgentChoice(agents)
-const composer = new Composer({ drafts, limit: limits.text, onSay: text => sender.say(text, agentChoice.chosen) })
+const composer = new Composer({ drafts, limit: limits.text, onSay: text => sender.say(text, agentChoice.chosen), onStop: stop })
 const connectionStatus = new ConnectionStatus({ onRetry: () => connection.connect(), onSignIn: () => signIn.open() })
 const signIn = new SignIn(signInAgain)
 const confirmDelete = new ConfirmDelete({ onDeleted: () => composer.focus() })
 const announcer = new Announcer()
+const trouble = new Trouble()
+const streaming = new Streaming({ onChange: streamingChanged })
+const teller = new Teller({ onTold: () => document.hidden && connection.rest() })
 const drawer = new Drawer()
 
 function openStream(cursor, focused) {
-  const focus = (focused && store.state.open) || ""
-  return new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page, focus })}`)
+  return new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page, focus: focusOf(focused) })}`)
+}
+
+/** The thread whose answers are to be heard while they are written. */
+function focusOf(focused) {
+  return (focused && streaming.on && store.state.open) || ""
+}
+
+function streamingChanged(on) {
+  if (!on) store.dispatch({ type: "unstreamed" })
+  connection.refocus()
 }
 
 function draw() {
@@ -76,12 +113,15 @@ function draw() {
   conversation.draw(state)
   composer.draw(state)
   drawTitle(state)
+  if (isFurtherBack(state.rooms.get(state.open))) past.older()
 }
 
 function hear({ name, seq, data }) {
   const before = store.state
-  store.dispatch({ type: "event", name, seq, data })
+  store.dispatch({ type: "event", name, seq, data }, { isLump: PIECES.includes(name) })
   if (name === "message") announce(before, data)
+  if (name === "message" || name === "run") tell(name, data)
+  if (PIECES.includes(name)) past.gaps()
   if (name === "message" && data.change !== "deleted" && !store.state.threads.has(data.thread_id)) past.newThreads()
 }
 
@@ -92,8 +132,17 @@ function announce(before, message) {
   }
 }
 
+/** Whoever asked to be told when an answer comes is also told when it will not. */
+function tell(name, { run_id, id, thread_id, status, kind, text }) {
+  const agent = store.state.threads.get(thread_id)?.agent.name
+  if (name === "message" && kind === "chat" && run_id) teller.tell(run_id, agent, text)
+  else if (name === "run" && hasEnded({ status })) teller.tell(id, agent, "There is no answer this time.")
+}
+
 function connectionChanged(status, before) {
   connectionStatus.draw(status)
+  if (status.slow) localStorage.setItem(SLOW, "1")
+  else localStorage.removeItem(SLOW)
   lock(status.state === "signed_out")
   if (status.state === "signed_out") signIn.open()
   if (status.state === "connected" && before !== "connected") resume() // once: what is refused again waits for Retry
@@ -115,6 +164,7 @@ function show(thread_id) {
   goTo(thread_id)
   store.dispatch({ type: "opened", thread_id })
   drawer.close()
+  connection.refocus()
   composer.draw(store.state)
   composer.focus()
   past.load()
@@ -130,6 +180,7 @@ function started(thread) {
 const retry = {
   run: askAgain,
   message: client_id => sender.retry(client_id),
+  "sign-in": () => signIn.open(),
   /** It can never be accepted as it is: what was written goes back to where it can be changed. */
   edit: client_id => {
     composer.takeBack(store.state.sending.get(client_id).text)
@@ -137,14 +188,53 @@ const retry = {
   },
 }
 
-async function askAgain() {
-  const { open } = store.state
+function askAgain() {
+  return act(() => api.retry(store.state.open), hearRun)
+}
+
+function stop(run_id) {
+  return act(() => api.stop(store.state.open, run_id), hearRun)
+}
+
+/** Do what the person asked for; what it fails with is said above the composer. `heard` takes the answer in. */
+async function act(ask, heard = () => {}) {
+  trouble.hide()
   try {
-    const run = await api.retry(open)
-    store.dispatch({ type: "event", name: "run", seq: run.rev, data: { ...run, change: "created" } })
+    heard(await ask())
   } catch (error) {
-    if (error.status === 401) connection.ask()
-    store.dispatch({ type: "noted", text: error.message })
+    if (kindOf(error) === "session") connection.ask()
+    trouble.show(error, () => act(ask, heard))
+  }
+}
+
+/** The answer to what was done is the same news as its event, and whichever comes second changes nothing. */
+function hearRun(run) {
+  store.dispatch({ type: "event", name: "run", seq: run.rev, data: { ...run, change: "updated" } })
+}
+
+function hearMessage(message) {
+  store.dispatch({ type: "event", name: "message", seq: message.rev, data: { ...message, change: "updated" } })
+}
+
+/** What it fails with is said where it was written. */
+async function editMessage(id, text) {
+  try {
+    hearMessage(await api.edit(id, text))
+  } catch (error) {
+    if (kindOf(error) === "session") connection.ask()
+    throw error
+  }
+  composer.focus()
+}
+
+/** `quietly`: whoever asked says themselves what it fails with. */
+async function judge(id, feedback, { quietly = false } = {}) {
+  try {
+    hearMessage(await api.judge(id, feedback))
+  } catch (error) {
+    if (kindOf(error) === "session") connection.ask()
+    if (!quietly) trouble.show(error, () => act(() => api.judge(id, feedback), hearMessage))
+    throw error
   }
 }
 
@@ -182,6 +272,6 @@ document.addEventListener("visibilitychange", () => store.drawSoon())
 setInterval(() => store.drawSoon(), MINUTE_MS) // "Today" ends at midnight
 
 connection.connect() // before drawing: a page that cannot show something can still hear that it has changed
-listenForWakes(connection)
+listenForWakes(connection, () => !teller.waits)
 draw()
 composer.focus()

@@ -1,3 +1,5 @@
+import { behind } from "./interpret/rooms.js"
+
 /** Fetches what was said before: a thread when it is opened, older pages, and everything anew when history is stale. */
 export class History {
   #api
@@ -54,6 +56,14 @@ export class History {
       page => ({ type: "listed", page: { ...page, next: this.#store.state.threadsNext } }),
     )
     if (this.#missed) await this.newThreads()
+  }
+
+  /** The whole of each answer of which a piece was lost on its way here. */
+  async gaps() {
+    const { open, rooms } = this.#store.state
+    for (const run_id of rooms.has(open) ? behind(rooms.get(open)) : []) {
+      await this.#once(run_id, () => this.#api.partial(run_id), data => ({ type: "event", name: "partial", data }))
+    }
   }
 
   /** Fetch everything anew and give the cursor it goes with: that of the list, asked first and so the older. */

@@ -36,6 +36,10 @@ class Chat:
         """Take the shortest pauses that chance may give, so that nobody waits for the longest."""
         self.page.evaluate("Math.random = () => 0.05")
 
+    def try_slowly(self) -> None:
+        """From the next pause on take the longest, so that nothing happens by itself while the test looks."""
+        self.page.evaluate("Math.random = () => 0.999")
+
     def another_tab(self) -> Chat:
         """The same person, the same conversation, one more tab."""
         other = Chat(self.page.context.new_page(), self.url)
@@ -60,7 +64,7 @@ class Chat:
 
     @property
     def failures(self) -> Locator:
-        return self.page.locator("#messages .failure:visible")
+        return self.page.locator("#messages .failure:visible, #queue .failure:visible")
 
     @property
     def activity(self) -> Locator:

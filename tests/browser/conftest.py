@@ -11,6 +11,8 @@ from playwright.sync_api import APIRequestContext, ConsoleMessage, Page, Playwri
 from tests.browser.chat import Chat
 from tests.browser.chromium import SWITCHES, chromium
 from tests.browser.proxy import Proxy
+from tests.browser.writer import Writer
+from tests.conftest import running
 from tests.server import Server
 
 expect.set_options(timeout=10_000)
@@ -20,6 +22,36 @@ expect.set_options(timeout=10_000)
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """The system's own browser, or the one that CHROMIUM names."""
     return {**browser_type_launch_args, "executable_path": chromium(), "args": SWITCHES}
+
+
+@pytest.fixture(scope="session")
+def writer() -> Iterator[Writer]:
+    writer = Writer()
+    yield writer
+    writer.kill()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, writer: Writer) -> Iterator[Server]:
+    """One server for all tests that leave it whole. It may ask the writer."""
+    yield from running(tmp_path_factory.mktemp("server"), AGENT_ALLOW=writer.address)
+
+
+@pytest.fixture(scope="session")
+def wendys_cookies(playwright: Playwright, server: Server, writer: Writer) -> list[Any]:
+    return writer.meet(server, playwright)
+
+
+@pytest.fixture
+def written(page: Page, server: Server, writer: Writer, wendys_cookies: list[Any], broken: list[str]) -> Iterator[Chat]:
+    """Wendy's page. What she asks, the test answers as `writer`."""
+    page.context.add_cookies(wendys_cookies)
+    chat = watched(page, server, broken)
+    page.goto(server.url)
+    chat.expect_connected()
+    yield chat
+    writer.hang_up()
+    assert broken == []
 
 
 @pytest.fixture

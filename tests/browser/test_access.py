@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat import Chat
+from tests.browser.writer import Writer
 from tests.server import Server
 
 AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
@@ -53,6 +54,38 @@ def test_axe_finds_nothing_to_object_to(page: Page, server: Server) -> None:
     assert_clean_in_every_look(page)
 
 
+def test_axe_finds_nothing_to_object_to_in_answers_and_what_is_done_about_them(written: Chat, writer: Writer) -> None:
+    page = written.page
+    written.say("axe answers")
+    answer = writer.answer("axe answers")
+    answer.stage("Looking")
+    answer.reasoning("Hm.")
+    answer.tool("search", input={"query": LONG})
+    answer.token(RICH)
+    written.say("axe queue")
+    expect(page.get_by_role("button", name="Send now")).to_be_visible()
+    assert_clean_in_every_look(page)
+    assert_nothing_sideways(page)
+    answer.sources({"title": LONG, "url": f"https://example.com/{LONG}", "text": LONG}, {"title": "B", "score": 0.5})
+    answer.say("quality_score", score=0.5)
+    answer.say("metadata", model="m", usage={"total_tokens": 5})
+    answer.__exit__(None, None, None)
+    with writer.answer("axe queue") as second:
+        second.token("Yes.")
+        second.say("follow_up_questions", questions=["Why?", LONG])
+    page.get_by_role("button", name="Bad answer").last.click()
+    expect(page.get_by_label("What was wrong?")).to_be_visible()
+    for fold in page.locator("#messages .message[data-author=agent] summary:visible").all():
+        fold.click()
+    page.locator("#messages .message").first.hover()
+    page.get_by_role("button", name="Edit", exact=True).first.click()
+    page.route("**/messages/*", lambda route: route.abort())
+    page.get_by_label("Your message").press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="could not be reached")).to_be_visible()
+    assert_clean_in_every_look(page)
+    assert_nothing_sideways(page)
+
+
 @pytest.mark.parametrize("path", ["/login", "/", "/chat/nothing-here"])
 def test_a_narrow_window_never_scrolls_sideways(chat: Chat, server: Server, path: str) -> None:
     page = chat.page
@@ -66,6 +99,11 @@ def test_a_narrow_window_never_scrolls_sideways(chat: Chat, server: Server, path
         expect(chat.answers).not_to_have_count(0)
     else:
         page.goto(server.url + path)
+    assert_nothing_sideways(page)
+
+
+def assert_nothing_sideways(page: Page) -> None:
+    page.set_viewport_size(NARROW)
     boxes = page.locator("html, #log, #threads")
     widths = boxes.evaluate_all("boxes => boxes.map(box => [box.scrollWidth, box.clientWidth])")
     assert all(inner <= outer for inner, outer in widths), widths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -63,6 +64,8 @@ def test_a_server_that_accepts_and_hangs_up_reaches_the_panel_which_heals_by_its
     expect(chat.panel.get_by_text("200, signed in")).to_be_visible()
     expect(chat.panel.locator("ol li")).not_to_have_count(0)
     expect(chat.text).to_have_value("a draft")
+    chat.try_slowly()
+    expect(chat.status).to_contain_text(re.compile(r"in (2\d|30) s"))  # long enough to come before it
     chat.page.unroute("**/stream?**")
     chat.panel.get_by_role("button", name="Retry now").click()
     chat.expect_connected()
@@ -106,6 +109,21 @@ def test_a_page_that_cannot_be_drawn_is_connected_all_the_same(page: Page, serve
     broken = "export function drawTitle() { throw new Error('broken') }"
     page.route("**/js/draw/title.js", lambda route: route.fulfill(content_type="text/javascript", body=broken))
     Chat(page, server.url).sign_in(server.name, server.password)
+
+
+def test_a_page_of_which_a_part_could_not_be_loaded_says_so_and_comes_anew(
+    page: Page, server: Server, cookies: list[Any]
+) -> None:
+    """A browser drops all that it is loading when the network changes: the page would say "Connecting" for ever."""
+    page.context.add_cookies(cookies)
+    page.clock.install()
+    page.route("**/js/draw/title.js", lambda route: route.abort("internetdisconnected"))
+    chat = Chat(page, server.url)
+    page.goto(server.url)
+    expect(chat.status).to_contain_text("Could not be loaded")
+    page.unroute("**/js/draw/title.js")
+    page.clock.fast_forward(10_000)
+    chat.expect_connected()
 
 
 def test_a_dead_line_that_nobody_closed_is_noticed(page: Page, server: Server, proxy: Proxy) -> None:

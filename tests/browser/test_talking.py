@@ -14,6 +14,7 @@ from chat.native import message_json
 from tests.browser.chat import Chat
 from tests.browser.stores import add_person, add_stranger, open_threads, store_of
 from tests.server import Server
+from tests.until import until
 
 
 def test_a_message_is_sent_and_answered(chat: Chat) -> None:
@@ -152,14 +153,16 @@ def test_a_message_that_could_not_be_sent_says_why_and_is_sent_once_by_retry(cha
     expect(chat.said).to_have_text(["first", "second"])
 
 
-def test_a_message_whose_answer_is_lost_on_the_way_is_not_said_twice(chat: Chat) -> None:
+def test_a_message_whose_answer_is_lost_on_the_way_is_not_said_twice(chat: Chat, server: Server) -> None:
     chat.say("first")
     expect(chat.answers).to_have_count(1)
     chat.page.route("**/stream?**", lambda route: route.abort())
     chat.page.evaluate("dispatchEvent(new Event('offline'))")  # no event shall confirm it
+    chat.try_slowly()  # nor shall the page send it again before we do
 
     def lose_answer(route: Route) -> None:
-        route.fetch()
+        said = server.call("POST", urlsplit(route.request.url).path, route.request.post_data_json)
+        assert said[0] == 201
         route.abort()
 
     chat.page.route("**/messages", lose_answer)
@@ -296,7 +299,7 @@ def test_what_is_unread_is_counted_until_it_is_seen(chat: Chat, server: Server) 
     row.click()
     expect(chat.answers).to_have_text(["news", "news"])
     expect(unread).to_be_hidden()
-    assert server.call("GET", "/threads")[1]["items"][0]["unread"] == 0
+    until(lambda: server.call("GET", "/threads")[1]["items"][0]["unread"] == 0)  # the page knows first
 
 
 def test_a_long_list_of_conversations_comes_page_by_page(page: Page, server: Server) -> None:

@@ -3,7 +3,7 @@ import { beforeEach, mock, test } from "node:test"
 import { Connection } from "../../static/js/receive/connection.js"
 import { Line } from "./line.mjs"
 
-let lines, heard, hear, states, connection, probe, resync
+let lines, polls, trials, heard, hear, states, connection, probe, resync
 const last = () => lines.at(-1)
 const settled = () => new Promise(resolve => setImmediate(resolve))
 
@@ -13,6 +13,8 @@ beforeEach(() => {
   mock.method(Math, "random", () => 0.5)
   Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true })
   lines = []
+  polls = []
+  trials = []
   heard = []
   hear = ({ seq }) => heard.push(seq)
   states = []
@@ -21,6 +23,8 @@ beforeEach(() => {
   connection = new Connection({
     cursor: "e1.5",
     open: (cursor, focused) => lines[lines.push(new Line(cursor, focused)) - 1],
+    openTrial: cursor => trials[trials.push(new Line(cursor)) - 1],
+    poll: cursor => polls[polls.push(new Line(cursor)) - 1],
     probe: () => probe(),
     resync: () => resync(),
     onEvent: event => hear(event),
@@ -138,7 +142,7 @@ test("silence of two and a half pings ends a stream", () => {
 })
 
 test("a stream that never greets is given up", () => {
-  mock.timers.tick(15_000)
+  mock.timers.tick(10_000)
   assert.equal(connection.status.state, "waiting")
 })
 
@@ -343,4 +347,95 @@ test("never are two streams open", async () => {
   }
   await settled()
   assert.equal(lines.filter(line => !line.closed).length, 1)
+})
+
+/** Twice a stream opens and brings nothing. */
+function holdBack() {
+  mock.timers.tick(10_000)
+  passPause()
+  mock.timers.tick(10_000)
+}
+
+test("streams that bring nothing, twice in a row, are given up for polling from the same place", () => {
+  last().greet()
+  last().send("message", {}, "e1.6")
+  last().drop()
+  passPause()
+  holdBack()
+  assert.deepEqual([polls.map(({ cursor }) => cursor), lines.filter(line => !line.closed).length], [["e1.6"], 0])
+  polls[0].greet()
+  assert.deepEqual([connection.status.state, connection.status.slow], ["connected", true])
+  polls[0].send("message", {}, "e1.7")
+  assert.deepEqual(heard, [6, 7])
+})
+
+test("one that greets but whose pings do not come is held back too; a ping proves the way", () => {
+  last().greet()
+  last().send("ping", { head: "e1.5" })
+  mock.timers.tick(37_500)
+  passPause()
+  last().greet()
+  last().send("ping", { head: "e1.5" })
+  mock.timers.tick(37_500)
+  passPause()
+  assert.equal(polls.length, 0)
+  last().greet()
+  mock.timers.tick(37_500)
+  assert.equal(polls.length, 1)
+})
+
+test("refusals are no reason to poll", () => {
+  for (let round = 0; round < 5; round += 1) {
+    last().drop()
+    passPause()
+  }
+  assert.equal(polls.length, 0)
+})
+
+test("a stream is tried beside the polls every minute and on waking, and returned to when it greets", () => {
+  holdBack()
+  polls[0].greet()
+  for (const minute of [1, 2]) {
+    for (let second = 0; second < 60; second += 20) {
+      mock.timers.tick(20_000)
+      polls[0].send("ping", { head: "e1.5" })
+    }
+    assert.equal(trials.length, minute)
+    mock.timers.tick(10_000)
+    polls[0].send("ping", { head: "e1.5" })
+    assert.ok(trials.at(-1).closed, "given up")
+    mock.timers.tick(0)
+  }
+  polls[0].send("message", {}, "e1.8")
+  connection.wake()
+  trials.at(-1).greet()
+  assert.deepEqual([polls[0].closed, trials.at(-1).closed, last().cursor], [true, true, "e1.8"])
+  last().greet()
+  assert.deepEqual([connection.status.state, connection.status.slow], ["connected", false])
+})
+
+test("a stream that greets on trial and is silent again is not given two more chances", () => {
+  holdBack()
+  polls[0].greet()
+  connection.wake()
+  trials[0].greet()
+  mock.timers.tick(10_000)
+  assert.equal(polls.length, 2)
+})
+
+test("a poll that fails is a failure like any other, and goes on as a poll", () => {
+  holdBack()
+  polls[0].greet()
+  polls[0].drop()
+  assert.equal(connection.status.state, "waiting")
+  passPause()
+  assert.equal(polls.length, 2)
+})
+
+test("a page that rests tries nothing", () => {
+  holdBack()
+  polls[0].greet()
+  connection.rest()
+  mock.timers.tick(600_000)
+  assert.equal(trials.length, 0)
 })

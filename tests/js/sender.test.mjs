@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { test } from "node:test"
+import { mock, test } from "node:test"
 import { initial } from "../../static/js/interpret/state.js"
 import { Sender } from "../../static/js/sender.js"
 import { Store } from "../../static/js/store.js"
@@ -38,4 +38,46 @@ test("it is never sent while somebody else, or nobody, or nobody knows who is si
     await settled()
     assert.equal(said.length, 1)
   }
+})
+
+test("what the network lost is sent again by itself, with longer and longer pauses, and said once", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] })
+  const asked = []
+  const api = {
+    async say(thread_id, text, client_id) {
+      if (asked.push(client_id) <= 2) throw Object.assign(new Error("Unreachable."), { status: 0 })
+      return mine("m1", 30, { client_id })
+    },
+  }
+  const store = new Store(initial(snapshot(20)), () => {})
+  const sender = new Sender({ api, store, probe: async () => ({ signedIn: true }), onRefused: () => {}, onStarted: () => {} })
+  const message = () => [...store.state.sending.values()][0]
+  sender.say("Alice's words")
+  const pauses = []
+  for (let failure = 1; failure <= 2; failure += 1) {
+    await settled()
+    assert.equal(message().status, "failed")
+    pauses.push(message().error.until - Date.now())
+    mock.timers.tick(pauses.at(-1))
+  }
+  await settled()
+  assert.ok(pauses[0] >= 4_000, String(pauses))
+  assert.equal(message(), undefined)
+  assert.equal(new Set(asked).size, 1)
+  mock.timers.reset()
+})
+
+test("what was discarded is not sent again", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] })
+  let asked = 0
+  const api = { say: async () => { asked += 1; throw Object.assign(new Error("Unreachable."), { status: 0 }) } }
+  const store = new Store(initial(snapshot(20)), () => {})
+  const sender = new Sender({ api, store, probe: async () => ({ signedIn: true }), onRefused: () => {}, onStarted: () => {} })
+  sender.say("never mind")
+  await settled()
+  sender.discard([...store.state.sending.keys()][0])
+  mock.timers.tick(600_000)
+  await settled()
+  assert.equal(asked, 1)
+  mock.timers.reset()
 })

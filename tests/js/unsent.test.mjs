@@ -53,7 +53,7 @@ test("what was sent leaves nothing behind, and another person finds nothing", ()
 })
 
 test("what can never be accepted as it is can be edited, what may be accepted later tried again", () => {
-  const table = [[400, "edit"], [413, "edit"], [422, "edit"], [401, "message"], [429, "message"], [503, "message"], [0, "message"]]
+  const table = [[400, "edit"], [413, "edit"], [422, "edit"], [401, "sign-in"], [429, "message"], [503, "message"], [0, "message"]]
   for (const [status, retry] of table) {
     const rows = timeline(reduce(sending(initial(snapshot(20))), failed(status)))
     assert.equal(rows.at(-1).retry, retry, String(status))

@@ -1,7 +1,8 @@
 """An agent to be asked: a process of its own that notes what it is asked and behaves as it was told.
 
 `python -m tests.live.fake_agent PORT TOKEN MODE`. GET gives what it was asked, as JSON; PUT sets the mode:
-`answer` (202, then a webhook), `accept` (202 and silence), `refuse` (400), `fail` (500) or `hang` (takes its time).
+`answer` (202, then a webhook), `half` (202, then half an answer in a body that goes on), `accept` (202 and silence),
+`refuse` (400), `fail` (500) or `hang` (takes its time).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from agents.client import Answer
+
 HANG = 60.0  # seconds
-STATUS = {"answer": 202, "accept": 202, "refuse": 400, "fail": 500}
+STATUS = {"answer": 202, "half": 202, "accept": 202, "refuse": 400, "fail": 500}
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -44,8 +47,14 @@ class Handler(BaseHTTPRequestHandler):
         if mode == "hang":
             time.sleep(HANG)
         self._reply(STATUS.get(mode, 202))
-        if mode == "answer":
-            threading.Thread(target=self._answer, args=[json.loads(body)], daemon=True).start()
+        if say := {"answer": self._answer, "half": self._begin}.get(mode):
+            threading.Thread(target=say, args=[json.loads(body)], daemon=True).start()
+
+    def _begin(self, question: dict[str, Any]) -> None:
+        url, thread_id, run_id = (question[name] for name in ("callback_url", "thread_id", "run_id"))
+        with Answer(url, thread_id, run_id, token=self.server.token) as answer:
+            answer.token("Half an answer")
+            time.sleep(HANG)
 
     def _answer(self, question: dict[str, Any]) -> None:
         said = {"text": f"answer to {question['message']['text']}"}

@@ -82,8 +82,9 @@ def settle(talk: Talk, person: Person, thread_id: str, followers: list[Follower]
 
 
 def told(follower: Follower) -> list[tuple[int, str]]:
+    """What was said, in the order in which it was told; a question that waited is told again when it is answered."""
     told = (event.json for event in named(follower.events, "message"))
-    return [(message["seq"], message["id"]) for message in told]
+    return [(message["seq"], message["id"]) for message in told if message["change"] == "created"]
 
 
 def stored(person: Person, thread_id: str) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -148,40 +149,52 @@ def greenlets() -> int:
 
 # Who may not come in
 
-PATHS = [
+GUARDED = [
     ("GET", "/stream"),
-    ("GET", "/stream?focus={}"),
-    ("GET", "/threads/{}/events"),
+    ("GET", "/stream?focus=<thread_id>"),
+    ("GET", "/threads/<thread_id>/events"),
     ("GET", "/threads"),
     ("POST", "/threads"),
-    ("DELETE", "/threads/{}"),
-    ("POST", "/threads/{}/read"),
-    ("POST", "/threads/{}/retry"),
-    ("GET", "/threads/{}/messages"),
-    ("POST", "/threads/{}/messages"),
-    ("GET", "/session"),
+    ("DELETE", "/threads/<thread_id>"),
+    ("POST", "/threads/<thread_id>/read"),
+    ("POST", "/threads/<thread_id>/stop"),
+    ("POST", "/threads/<thread_id>/retry"),
+    ("POST", "/threads/<thread_id>/regenerate"),
+    ("POST", "/threads/<thread_id>/tip"),
+    ("GET", "/threads/<thread_id>/messages"),
+    ("POST", "/threads/<thread_id>/messages"),
+    ("PATCH", "/messages/<message_id>"),
+    ("DELETE", "/messages/<message_id>"),
+    ("POST", "/messages/<message_id>/send_now"),
+    ("POST", "/messages/<message_id>/feedback"),
+    ("GET", "/runs/<run_id>/partial"),
+    ("POST", "/runs/<run_id>/wait"),
 ]
 
 
+def path_to(rule: str, id: str) -> str:
+    return re.sub(r"<\w+>", id, rule)
+
+
 @pytest.mark.parametrize("token", [None, "key_unknown", "\xe4"])
-@pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.parametrize(("method", "rule"), [*GUARDED, ("GET", "/session")])
 def test_who_is_not_signed_in_gets_a_json_401_and_no_redirect(
-    server: Server, alice: Person, method: str, path: str, token: str | None
+    server: Server, alice: Person, method: str, rule: str, token: str | None
 ) -> None:
     """P18: a redirect to a login page would end an EventSource without a reason."""
-    body = b"{}" if method == "POST" else None
-    status, headers, content = server.raw(method, path.format(alice.new_thread()), body, token)
+    body = b"{}" if method in ("POST", "PATCH") else None
+    status, headers, content = server.raw(method, path_to(rule, alice.new_thread()), body, token)
     assert (status, headers["Content-Type"]) == (401, "application/json")
     assert "Location" not in headers
     assert json.loads(content)["error"]["code"] == "unauthorized"
 
 
 def test_the_list_of_guarded_paths_is_complete(settings: Config) -> None:
-    guarded = {"threads", "messages", "streams"}
+    guarded = {"threads", "messages", "runs", "streams"}
     rules = [rule for rule in create_app(settings).url_map.iter_rules() if rule.endpoint.partition(".")[0] in guarded]
-    known = {(method, path.partition("?")[0].replace("{}", "<thread_id>")) for method, path in PATHS}
+    known = {(method, path.partition("?")[0]) for method, path in GUARDED}
     assert len(rules) > 5
-    assert {(method, rule.rule) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"}} <= known
+    assert {(method, rule.rule) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"}} == known
 
 
 class Browser:
@@ -195,9 +208,11 @@ class Browser:
 
     cookie = ""
 
-    def send(self, method: str, path: str, body: str | None = None) -> tuple[int, dict[str, str], bytes]:
+    def send(
+        self, method: str, path: str, body: str | None = None, site: str = "same-origin"
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = HTTPConnection("127.0.0.1", self._server.port, timeout=30)
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "Sec-Fetch-Site": site}
         connection.request(method, path, body, {**headers, "Cookie": self.cookie})
         response = connection.getresponse()
         answer = response.status, dict(response.headers), response.read()
@@ -211,6 +226,15 @@ class Browser:
 @pytest.fixture
 def browser(server: Server) -> Browser:
     return Browser(server, server.name, server.password)
+
+
+def test_another_sites_page_gets_nowhere_with_a_persons_cookie(server: Server, browser: Browser) -> None:
+    """P63."""
+    for method, rule in GUARDED:
+        path, body = path_to(rule, server.new_thread()), "{}" if method in ("POST", "PATCH") else None
+        status, _, content = browser.send(method, path, body, site="cross-site")
+        assert (status, json.loads(content)["error"]["code"]) == (403, "cross_site"), (method, rule)
+    assert browser.send("GET", "/session")[0] == 200
 
 
 def test_signing_out_ends_the_open_stream_and_its_cookie(server: Server, browser: Browser) -> None:

@@ -169,3 +169,17 @@ def eager_pruner() -> None:
     from chat import pruner
 
     replace(pruner, "EVERY", 1.0)
+
+
+@mutant
+def append_on_arrival() -> None:
+    """R21: an event is taken when it comes, whatever its number."""
+    from chat import drafts
+
+    take = drafts.take
+
+    def as_it_comes(session: Any, agent: Any, thread: Any, batch: Any) -> Any:
+        batch.index = None
+        return take(session, agent, thread, batch)
+
+    replace(drafts, "take", as_it_comes)

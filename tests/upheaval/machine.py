@@ -26,6 +26,8 @@ UPSETS = ("prune 0.5", "prune 1.0", "prune 1.0", "save", "rotate", "restore", "r
 ACTS = (
     *("say", "say", "reply", "reply", "reply", "edit", "edit", "take_back", "mark_read", "retry"),
     *("answer", "answer", "begin_of_its_own", "rename", "rename", "open_another", "delete_thread"),
+    *("put", "put", "write", "write", "stop", "regenerate", "regenerate", "show", "show", "say_otherwise"),
+    *("withdraw", "send_now", "judge"),
 )
 ALL = 1_000_000  # bytes
 some = st.integers(0, 7)

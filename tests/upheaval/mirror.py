@@ -45,17 +45,22 @@ class Mirror:
         self._threads = {each["id"]: Listed(each, rev, each["unread"], rev) for each in threads}
         self._messages = {each["id"]: each for room in rooms for each in room["items"]}
         self._runs = {each["id"]: each for room in rooms for each in room["runs"]}
+        self._tips = {each["id"]: (rev, each["tip_id"]) for each in threads}
 
     def seen(self) -> Shown:
         """All that a person could be shown, by id."""
         return {
             "threads": {id: each.seen(self._messages) for id, each in self._threads.items()},
             "messages": self._messages,
+            "tips": {id: self._tips[id][1] for id in self._threads},
             "runs": {id: run for id, run in self._runs.items() if run["message_id"] or run["status"] in OPEN},
         }
 
     def apply(self, kind: str, seq: int, data: Shown) -> None:
         change = data["change"]
+        thread_id = data["id"] if kind == "thread" else data["thread_id"]
+        if "tip_id" in data and seq >= self._tips.get(thread_id, (0, None))[0]:
+            self._tips[thread_id] = (seq, data["tip_id"])
         data = {name: value for name, value in data.items() if name != "change"} | {"rev": max(seq, data.get("rev", 0))}
         if change == "deleted":
             self._forget(kind, data["id"])
@@ -63,6 +68,7 @@ class Mirror:
             getattr(self, f"_hear_{kind}")(data, data["rev"])
 
     def _hear_message(self, message: Shown, rev: int) -> None:
+        message.pop("tip_id")
         keep_newer(self._messages, message)
         if thread := self._threads.get(message["thread_id"]):
             thread.heard[message["id"]] = message

@@ -15,9 +15,10 @@ from gevent.event import Event as Flag
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from chat import accounts, agents, log, runs, threads
+from agents import outbox
+from chat import accounts, agents, log, threads, turns
 from chat.accounts import Viewer
-from chat.errors import Conflict
+from chat.errors import Conflict, Invalid
 from chat.models import LogEntry, Message, Participant
 from chat.native import message_json, threads_json
 from chat.store import Committed, Store
@@ -95,6 +96,8 @@ class World:
 
     def _committed(self, committed: Committed) -> None:
         for name, epoch, event in committed:
+            if not event.seq:  # of what is being written, which stands in no log
+                continue
             self.threads_of[epoch][event.seq] = event.thread_id
             self.hints += [Hint(worker, name, epoch, event) for worker in range(WORKERS)]
 
@@ -132,7 +135,7 @@ class World:
 
     def rename(self, thread_id: str, _n: int) -> None:
         title = self._words()
-        self.store.write(lambda s: threads.rename(s, threads.fetch_own(s, self.alice, thread_id), title))
+        self.store.write(lambda s: threads.change(s, threads.hold_own(s, self.alice, thread_id), title=title))
 
     def say(self, thread_id: str, _n: int) -> None:
         acts.say(self.store, self.alice, thread_id, self._words())
@@ -154,12 +157,50 @@ class World:
         said = acts.spoken(self._words()) if status == "success" else {"status": status, "error": "no luck"}
         acts.call(self.store, self._agent, {"thread_id": thread_id, "run_id": run_id, **said})
 
-    def retry(self, thread_id: str, _n: int) -> None:
-        def again(session: Session) -> None:
-            runs.retry(session, threads.fetch_own(session, self.alice, thread_id))
+    def write(self, thread_id: str, n: int) -> None:
+        """The agent goes on with an answer, or ends it."""
+        run_ids = [run["id"] for run in acts.runs_of(self.store, thread_id)]
+        if run_ids:
+            event = {"type": "done"} if n % 3 == 0 else acts.token(self._words())
+            acts.write(self.store, self._agent, thread_id, run_ids[-1 - n % len(run_ids)], event, key=self._words())
 
-        with suppress(Conflict):  # nothing has failed
-            self.store.write(again)
+    def put(self, _thread_id: str, _n: int) -> None:
+        """The next question goes to the agent."""
+        if question := self.store.write(lambda s: outbox.claim(s, 10.0)):
+            self.store.write(lambda s: outbox.accepted(s, question))
+
+    def retry(self, thread_id: str, _n: int) -> None:
+        self._turn(turns.retry, thread_id)
+
+    def stop(self, thread_id: str, _n: int) -> None:
+        self._turn(turns.stop, thread_id)
+
+    def regenerate(self, thread_id: str, which: int) -> None:
+        self._turn_on(turns.regenerate, thread_id, which, thread_id)
+
+    def show(self, thread_id: str, which: int) -> None:
+        self._turn_on(turns.show, thread_id, which, thread_id)
+
+    def say_otherwise(self, thread_id: str, which: int) -> None:
+        self._turn_on(turns.edit, thread_id, which, said=(self._words(),))
+
+    def withdraw(self, thread_id: str, which: int) -> None:
+        self._turn_on(turns.withdraw, thread_id, which)
+
+    def send_now(self, thread_id: str, which: int) -> None:
+        self._turn_on(turns.send_now, thread_id, which)
+
+    def judge(self, thread_id: str, which: int) -> None:
+        self._turn_on(turns.judge, thread_id, which, said=("up", "", ""))
+
+    def _turn(self, turn: Any, *about: Any) -> None:
+        with suppress(Conflict, Invalid):  # it is not the time for it
+            self.store.write(lambda s: turn(s, self.alice, *about))
+
+    def _turn_on(self, turn: Any, thread_id: str, which: int, *before: str, said: tuple[str, ...] = ()) -> None:
+        page = acts.history(self.store, self.alice, thread_id, limit=200)["items"]
+        if page:
+            self._turn(turn, *before, page[which % len(page)]["id"], *said)
 
     def mark_read(self, thread_id: str, back: int) -> None:
         said = acts.history(self.store, self.alice, thread_id, limit=200)["items"]

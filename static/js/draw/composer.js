@@ -1,4 +1,9 @@
-/** Where a message is written. Keeps a draft for each thread; says how much room is left when there is little. */
+/**
+ * Where a message is written, and an answer stopped. Keeps a draft for each thread; says how much room is left when there
+ * is little.
+ */
+import { activity } from "../interpret/timeline.js"
+
 const NEARLY = 0.9
 
 export class Composer {
@@ -6,14 +11,16 @@ export class Composer {
   #text = document.getElementById("message-text")
   #count = document.getElementById("composer-count")
   #send = document.querySelector("#composer .send")
+  #stop = document.getElementById("stop")
   #drafts
   #limit
   #onSay
   #thread
   #nobody = false // is there no one to ask?
+  #running = null // the id of the run that can be stopped
 
   /** `limit` is counted in characters as the server counts them: code points. */
-  constructor({ drafts, limit, onSay }) {
+  constructor({ drafts, limit, onSay, onStop }) {
     this.#drafts = drafts
     this.#limit = limit
     this.#onSay = onSay
@@ -23,11 +30,18 @@ export class Composer {
       event.preventDefault()
       this.#submit()
     })
+    const stop = () => this.#running && onStop(this.#running)
+    this.#stop.addEventListener("click", () => {
+      stop()
+      this.focus() // the button goes away
+    })
+    document.addEventListener("keydown", event => isFreeEscape(event) && stop())
   }
 
   /** Show the draft of the thread that is open now. What was typed in one that is gone begins a new one. */
   draw(state) {
     this.#nobody = state.open === null && state.agents.length === 0
+    this.#drawDoing(activity(state), state.threads.get(state.open))
     if (this.#thread === state.open) return
     const early = this.#thread === undefined ? this.#text.value : "" // typed before this script had loaded
     if (state.gone.has(this.#thread)) this.#drafts.move(this.#thread, null)
@@ -45,6 +59,18 @@ export class Composer {
 
   focus() {
     this.#text.focus({ preventScroll: true })
+  }
+
+  #drawDoing(doing, thread) {
+    this.#running = doing?.status === "answering" ? doing.run_id : null
+    this.#text.placeholder = doing?.status === "waiting" ? `Answer ${thread.agent.name}` : "Write a message"
+    this.#drawButtons()
+  }
+
+  /** Stop stands in the place of Send, until there is something to send as well. */
+  #drawButtons() {
+    this.#stop.hidden = !this.#running
+    this.#send.hidden = Boolean(this.#running) && !this.#text.value.trim()
   }
 
   #typed() {
@@ -80,6 +106,7 @@ export class Composer {
     this.#count.hidden = left > this.#limit * (1 - NEARLY)
     this.#count.textContent = left < 0 ? `${characters(-left)} too many` : `${characters(left)} left`
     this.#form.dataset.over = left < 0
+    this.#drawButtons()
     this.#send.disabled = left < 0 || this.#nobody || !this.#text.value.trim()
   }
 
@@ -91,6 +118,11 @@ export class Composer {
   #left() {
     return this.#limit - [...this.#text.value.trim()].length
   }
+}
+
+/** Is there nothing open that Escape would close? */
+function isFreeEscape(event) {
+  return event.key === "Escape" && !event.defaultPrevented && !event.isComposing && !document.querySelector("dialog[open]")
 }
 
 function characters(number) {

@@ -18,12 +18,14 @@ const GOODBYES = {
   limit: "Server busy",
   auth: "Checking your session",
 }
+const SLOW = "Connected, slower"
 const RENEWED = "Up to date again"
 const RENEWED_MS = 6_000
 
 export class ConnectionStatus {
   #line = document.getElementById("connection-status")
   #panel = document.getElementById("connection-panel")
+  #slow = document.getElementById("connection-slow")
   #status = null
   #stale = false
   #renewed = null // a timer, for as long as it is said
@@ -41,6 +43,7 @@ export class ConnectionStatus {
     else if (status.state === "connected" && this.#stale) this.#renew()
     this.#line.dataset.state = status.state
     this.#drawWord()
+    this.#slow.hidden = !(status.slow && status.state === "connected")
     part(this.#line, "sign-in").hidden = status.state !== "signed_out"
     this.#drawSeconds()
     this.#drawPanel()
@@ -57,9 +60,9 @@ export class ConnectionStatus {
   }
 
   #drawWord() {
-    const { state, reason } = this.#status
-    const renewed = this.#renewed !== null && state === "connected"
-    setText(part(this.#line, "word"), renewed ? RENEWED : GOODBYES[reason] ?? WORDS[state])
+    const { state, reason, slow } = this.#status
+    const connected = this.#renewed !== null ? RENEWED : slow ? SLOW : WORDS.connected
+    setText(part(this.#line, "word"), state === "connected" ? connected : GOODBYES[reason] ?? WORDS[state])
   }
 
   #drawSeconds() {

@@ -10,9 +10,15 @@ export class Drawer {
     this.#opener.addEventListener("click", () => this.#set(true))
     document.getElementById("close-drawer").addEventListener("click", () => this.close())
     document.getElementById("drawer-shade").addEventListener("click", () => this.close())
-    document.addEventListener("keydown", event => event.key === "Escape" && this.#isOpen && this.close())
+    document.addEventListener("keydown", event => this.#key(event))
     narrow.addEventListener("change", () => this.#set(false))
     this.#set(false)
+  }
+
+  #key(event) {
+    if (event.key !== "Escape" || !this.#isOpen) return
+    event.preventDefault() // it is taken: it shall not stop an answer as well
+    this.close()
   }
 
   close() {

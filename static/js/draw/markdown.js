@@ -59,6 +59,25 @@ export function renderMarkdown(text) {
   }
 }
 
+/** The text cut into its outermost blocks, each with the blank lines behind it; together they are the text again. */
+export function blocksOf(text) {
+  const blocks = []
+  for (const { type, raw } of tokensOf(text)) {
+    if (type === "space" && blocks.length) blocks[blocks.length - 1] += raw
+    else blocks.push(raw)
+  }
+  return blocks.join("") === text ? blocks : [text] // the parser may have read tabs as blanks
+}
+
+/** None if it fails or would take too long. */
+function tokensOf(text) {
+  try {
+    return isTooMuch(text) ? [] : [...marked.lexer(text)]
+  } catch {
+    return [] // as it is drawn it fails again, and then it is said
+  }
+}
+
 function isTooMuch(text) {
   return text.length > LONGEST || text.match(/[*_~!]/g)?.length > MARKS || NESTED.test(text)
 }

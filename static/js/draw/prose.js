@@ -1,9 +1,11 @@
 /** Puts what was said into its place: a person's words as they were typed, an agent's as Markdown, data as JSON. */
+import { copyText } from "./clipboard.js"
 import { renderMarkdown } from "./markdown.js"
 import { fromTemplate, part } from "./template.js"
 
 export function fillTyped(body, text) {
-  body.textContent = text
+  body.classList.add("typed")
+  if (body.textContent !== text) body.textContent = text
 }
 
 export function fillProse(body, text) {
@@ -38,12 +40,6 @@ function frameCode(block) {
   const copy = part(frame, "copy")
   copy.hidden = !navigator.clipboard // plain http to another machine
   copy.addEventListener("click", () => copyText(copy, block.textContent))
-}
-
-async function copyText(button, text) {
-  await navigator.clipboard.writeText(text)
-  button.textContent = "Copied"
-  setTimeout(() => { button.textContent = "Copy" }, 2_000)
 }
 
 function frameTable(table) {

@@ -1,4 +1,6 @@
 /** A room is what the page holds of one thread: messages and runs by id, and how far back it has been read. */
+import { seqOf } from "../receive/cursor.js"
+import { hasEnded, takePiece, takeWhole, without } from "./answers.js"
 import { keepNewer } from "./newer.js"
 
 /**
@@ -12,6 +14,8 @@ export const empty = Object.freeze({
   floor: Infinity,
   messages: new Map(),
   runs: new Map(),
+  answers: new Map(), // that are being written
+  tip: null, // {id, seq}: the end of the branch that is shown, and which seq told it
 })
 
 /** The newest page of messages, `{items, next, runs}`, but for those that are `gone`. */
@@ -23,7 +27,7 @@ export function load(room, page, gone) {
 export function extend(room, page, gone) {
   const items = page.items.filter(message => !gone.has(message.id))
   return {
-    ...room,
+    ...hearTip(room, page.tip_id, page.cursor && seqOf(page.cursor)),
     before: page.next,
     floor: page.next === null ? 0 : Math.min(room.floor, page.items[0]?.seq ?? Infinity),
     messages: items.reduce((held, message) => keepNewer(held, message, message.rev), room.messages),
@@ -31,13 +35,21 @@ export function extend(room, page, gone) {
   }
 }
 
-export function hearMessage(room, { change, ...message }, seq) {
-  const messages = keepNewer(room.messages, message, Math.max(seq, message.rev))
-  return messages === room.messages ? room : { ...room, messages }
+/** The branch goes on from another message now; who told last is right. Undefined is not told. */
+export function hearTip(room, id, seq) {
+  return id === undefined || room.tip?.seq > seq ? room : { ...room, tip: { id, seq } }
 }
 
-/** With the runs that were to answer it: nobody waits for them any more. */
-export function forgetMessage(room, { id }) {
+export function hearMessage(before, { change, tip_id, ...message }, seq) {
+  const room = hearTip(before, tip_id, seq)
+  const messages = keepNewer(room.messages, message, Math.max(seq, message.rev))
+  if (messages === room.messages) return room
+  return { ...room, messages, answers: message.kind === "chat" ? without(room.answers, message.run_id) : room.answers }
+}
+
+/** With the runs that were to answer it: nobody waits for them any more. The branch ends before it. */
+export function forgetMessage(before, { id }, seq) {
+  const room = before.tip?.id === id ? hearTip(before, before.messages.get(id)?.parent_id, seq) : before
   const rest = (map, lost) => new Map([...map].filter(([, thing]) => !lost(thing)))
   return {
     ...room,
@@ -53,10 +65,36 @@ export function forgetRun(room, { id }) {
 
 export function hearRun(room, { change, ...run }, seq) {
   const runs = keepNewer(room.runs, run, Math.max(seq, run.rev ?? 0))
-  return runs === room.runs ? room : { ...room, runs }
+  if (runs === room.runs) return room
+  return { ...room, runs, answers: hasEnded(run) ? without(room.answers, run.id) : room.answers }
 }
 
-/** The messages to show, oldest first. */
+/** All that is written of an answer, or its next piece. What comes after its end is of no account. */
+export function hearAnswer(room, name, data) {
+  if (isOver(room, data.run_id)) return room
+  const answers = name === "partial" ? takeWhole(room.answers, data) : takePiece(room.answers, name, data)
+  return answers === room.answers ? room : { ...room, answers }
+}
+
+/** The runs whose answer is held with a gap. */
+export function behind(room) {
+  return [...room.answers.values()].filter(answer => answer.behind).map(answer => answer.run_id)
+}
+
+function isOver(room, run_id) {
+  return hasEnded(room.runs.get(run_id) ?? {}) || [...room.messages.values()].some(message => answers(message, run_id))
+}
+
+function answers({ kind, run_id }, id) {
+  return kind === "chat" && run_id === id
+}
+
+/** All answers that are being written are forgotten: they shall be seen when they are whole. */
+export function withoutAnswers(room) {
+  return { ...room, answers: new Map() }
+}
+
+/** The messages held of all branches, oldest first. */
 export function visible(room) {
   return [...room.messages.values()].filter(message => message.seq >= room.floor).sort((a, b) => a.seq - b.seq)
 }

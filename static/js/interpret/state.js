@@ -2,6 +2,7 @@
  * What the page knows, and how an action changes it. Pure: the same state and action always give the same state, and
  * an event applied twice, or older than what is held, changes nothing.
  */
+import { PIECES } from "./answers.js"
 import * as rooms from "./rooms.js"
 import * as sending from "./sending.js"
 import * as threads from "./threads.js"
@@ -46,7 +47,7 @@ const actions = {
   /** This page deleted the thread itself, so nothing needs explaining. */
   deleted: (state, { thread_id }) => withoutThread(state, thread_id, null),
   missing: (state, { thread_id }) => withoutThread(state, thread_id, LOST),
-  noted: (state, { text }) => ({ ...state, note: text }),
+  unstreamed: state => ({ ...state, rooms: new Map([...state.rooms].map(([id, room]) => [id, rooms.withoutAnswers(room)])) }),
 
   /** The first message made a thread. Its event may have come before; else rev 0 lets any event of it be newer. */
   started: (state, { thread }) => ({
@@ -64,13 +65,14 @@ const actions = {
 const events = {
   message: (state, data, seq) => {
     if (state.gone.has(data.id)) return state
-    return isGone(data) ? withoutMessage(state, data) : withMessage(state, data, seq)
+    return isGone(data) ? withoutMessage(state, data, seq) : withMessage(state, data, seq)
   },
   run: (state, data, seq) => inRoom(state, data.thread_id, room => isGone(data) ? rooms.forgetRun(room, data) : rooms.hearRun(room, data, seq), []),
+  ...Object.fromEntries(["partial", ...PIECES].map(name => [name, (state, data) => withAnswer(state, name, data)])),
   read: (state, data, seq) => isGone(data) ? state : { ...state, threads: threads.hearRead(state.threads, data, seq) },
   thread: (state, data, seq) => isGone(data)
     ? withoutThread(state, data.id, "This conversation was deleted.")
-    : { ...state, threads: threads.hearThread(state, data, seq) },
+    : withThread(state, data, seq),
 }
 
 /** An event names what changed, and shows it as it is now: by then it may be gone, and its thread with it. */
@@ -113,9 +115,22 @@ function withMessage(state, data, seq) {
   }
 }
 
-function withoutMessage(state, data) {
+/** In a replay it is told as it is now, and what led to that follows. */
+function withThread(state, data, seq) {
+  const asOf = Math.max(seq, data.rev ?? 0)
   return {
-    ...inRoom(state, data.thread_id, room => rooms.forgetMessage(room, data), []),
+    ...inRoom(state, data.id, room => rooms.hearTip(room, data.tip_id, asOf), []),
+    threads: threads.hearThread(state, data, seq),
+  }
+}
+
+function withAnswer(state, name, data) {
+  return inRoom(state, data.thread_id, room => rooms.hearAnswer(room, name, data), [])
+}
+
+function withoutMessage(state, data, seq) {
+  return {
+    ...inRoom(state, data.thread_id, room => rooms.forgetMessage(room, data, seq), []),
     threads: threads.forgetMessage(state.threads, data),
     gone: new Set(state.gone).add(data.id),
   }

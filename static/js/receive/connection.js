@@ -1,6 +1,7 @@
 /**
  * Keeps one stream open for as long as the page lives: it holds the cursor, comes back by itself with growing, random
- * pauses, asks for a new state when history is stale, and always knows how to say how it is doing (DESIGN 7).
+ * pauses, asks for a new state when history is stale, and always knows how to say how it is doing (DESIGN 7). Where
+ * something holds streams back, it polls instead, and now and then tries whether a stream gets through again.
  */
 import { delayAfter } from "./backoff.js"
 import { epochOf, seqOf } from "./cursor.js"
@@ -9,10 +10,14 @@ import { Stream } from "./stream.js"
 const PROVEN_MS = 10_000
 const OFFLINE_RETRY_MS = 30_000
 const ATTEMPTS_KEPT = 8
+const SILENCES = 2 // streams in a row that nobody closed, and that brought nothing
+const TRIAL_MS = 60_000
 
 export class Connection {
   #cursor
   #open
+  #openTrial
+  #poll
   #probe
   #resync
   #onEvent
@@ -26,16 +31,25 @@ export class Connection {
   #resyncing = false
   #focused = true
   #attempts = []
+  #silences = 0
+  #slow // does it poll?
+  #trial = null
+  #trialTimer = null
+  #triedAt = -Infinity
   #status = { state: "connecting" }
 
   /**
-   * `open(cursor, focused)` makes an EventSource; `probe()` asks for the session and resolves to `{signedIn, answer}`;
+   * `open(cursor, focused)` makes an EventSource, `openTrial(cursor)` one beside it, `poll(cursor, focused)` what stands
+   * in for one; `slow`: begin with that. `probe()` asks for the session and resolves to `{signedIn, answer}`;
    * `resync()` fetches a new state and resolves to its cursor; `onEvent` is told what happens, and
    * `onStatus(status, before)` how it is doing: `before` is the state until now, which more may be learnt about.
    */
-  constructor({ cursor, open, probe, resync, onEvent, onStatus }) {
+  constructor({ cursor, open, openTrial, poll, slow = false, probe, resync, onEvent, onStatus }) {
     this.#cursor = cursor
     this.#open = open
+    this.#openTrial = openTrial
+    this.#poll = poll
+    this.#slow = slow
     this.#probe = probe
     this.#resync = resync
     this.#onEvent = onEvent
@@ -52,10 +66,14 @@ export class Connection {
     // What a stream beside it brings would be replaced by the older state, and never be sent again.
     if (this.#resyncing) return this.#say("resyncing")
     this.#say("connecting")
-    this.#stream = new Stream(this.#open(this.#cursor, this.#focused), {
-      onFrame: frame => this.#hear(frame),
-      onLost: reason => this.#lost(reason),
-    })
+    this.#openStream()
+  }
+
+  /** The page shows another thread: the same stream, with that in focus. */
+  refocus() {
+    if (this.#status.state !== "connected") return // the next stream will ask what is in focus then
+    this.#hangUp()
+    this.#openStream()
   }
 
   /** Something changed for the better, or the page is looked at again: do not sit out the pause. */
@@ -64,6 +82,7 @@ export class Connection {
     if (state === "signed_out") return this.ask()
     if (state === "resting") return this.#comeBack()
     if (state === "waiting" || state === "offline" || this.#stream?.silent) this.connect()
+    else if (this.#slow && state === "connected") this.#tryStream()
   }
 
   /** The page is not looked at: leave the browser's few connections to those that are. */
@@ -93,12 +112,60 @@ export class Connection {
     this.connect()
   }
 
+  #openStream() {
+    const open = this.#slow ? this.#poll : this.#open
+    this.#stream = new Stream(open(this.#cursor, this.#focused), {
+      onFrame: frame => this.#hear(frame),
+      onLost: (reason, { silent }) => silent && !this.#slow ? this.#missed(reason) : this.#lost(reason),
+    })
+  }
+
+  /** A line that is dead is silent once, and the next is refused or heals; one that holds streams back is silent again. */
+  #missed(reason) {
+    this.#silences += 1
+    if (this.#silences < SILENCES || navigator.onLine === false) return this.#lost(reason)
+    this.#slow = true
+    this.#triedAt = Date.now()
+    this.connect()
+  }
+
+  #tryLater() {
+    if (this.#slow) this.#trialTimer = setTimeout(() => this.#tryStream(), Math.max(0, this.#triedAt + TRIAL_MS - Date.now()))
+  }
+
+  /** Does a stream get through? The first word of one is enough to go back to it; silence again, and we poll again. */
+  #tryStream() {
+    this.#endTrial()
+    this.#triedAt = Date.now()
+    this.#trial = new Stream(this.#openTrial(this.#cursor), {
+      onFrame: ({ name }) => name === "ready" ? this.#speedUp() : this.#giveUp(),
+      onLost: () => this.#giveUp(),
+    })
+  }
+
+  #giveUp() {
+    this.#endTrial()
+    this.#tryLater()
+  }
+
+  #speedUp() {
+    this.#slow = false
+    this.#silences = SILENCES - 1
+    this.connect()
+  }
+
+  #endTrial() {
+    clearTimeout(this.#trialTimer)
+    this.#trial?.close()
+    this.#trial = null
+  }
+
   #hear({ name, id, data }) {
     if (name === "reset") return this.#stale()
     if (name === "bye") return this.#leave(data)
     if (id && epochOf(id) !== epochOf(this.#cursor)) return this.#stale()
     if (name === "ready") return this.#begin()
-    if (name === "ping") this.#compare(data.head)
+    if (name === "ping") this.#hearPing(data)
     else if (!this.#takeIn({ name, seq: seqOf(id), data })) return this.#stale()
     this.#prove()
     if (id) this.#cursor = id
@@ -119,6 +186,7 @@ export class Connection {
     this.#ready = true
     this.#focused = true
     this.#say("connected")
+    this.#tryLater()
     this.#proof = setTimeout(() => this.#prove(), PROVEN_MS)
   }
 
@@ -129,6 +197,11 @@ export class Connection {
     this.#failures = 0
     this.#attempts = []
     this.#say("connected")
+  }
+
+  #hearPing({ head }) {
+    this.#silences = 0
+    this.#compare(head)
   }
 
   /** Behind the same head at two pings running: something was lost on the way, and a new stream brings it. */
@@ -196,6 +269,7 @@ export class Connection {
   #hangUp() {
     clearTimeout(this.#timer)
     clearTimeout(this.#proof)
+    this.#endTrial()
     this.#stream?.close()
     this.#stream = null
     this.#ready = false
@@ -209,7 +283,7 @@ export class Connection {
   }
 
   #say(state, more = {}) {
-    this.#tell({ state, probe: this.#status.probe, failures: this.#failures, attempts: this.#attempts, ...more })
+    this.#tell({ state, probe: this.#status.probe, failures: this.#failures, attempts: this.#attempts, slow: this.#slow, ...more })
   }
 
   #tell(status) {

@@ -1,6 +1,8 @@
+import { PIECES } from "../interpret/answers.js"
+
 /** One open connection to the stream: it hears frames, notices silence, and hangs up for good. */
-const FRAMES = ["ready", "message", "thread", "run", "read", "ping", "reset", "bye"]
-const OPENING_MS = 15_000
+const FRAMES = ["ready", "message", "thread", "run", "read", "partial", ...PIECES, "ping", "reset", "bye"]
+const OPENING_MS = 10_000
 const PATIENCE = 2.5 // pings that may fail to come
 
 export class Stream {
@@ -11,6 +13,7 @@ export class Stream {
   #silence = OPENING_MS
   #heardAt = Date.now()
 
+  /** `onLost(reason, {silent})` is called once: `silent` if nobody hung up, but nothing came either. */
   constructor(source, { onFrame, onLost }) {
     this.#source = source
     this.#onFrame = onFrame
@@ -42,11 +45,11 @@ export class Stream {
   #watch() {
     clearTimeout(this.#watchdog)
     const seconds = Math.round(this.#silence / 1000)
-    this.#watchdog = setTimeout(() => this.#lose(`Nothing was heard for ${seconds} s.`), this.#silence)
+    this.#watchdog = setTimeout(() => this.#lose(`Nothing was heard for ${seconds} s.`, true), this.#silence)
   }
 
-  #lose(reason) {
+  #lose(reason, silent = false) {
     this.close()
-    this.#onLost(reason)
+    this.#onLost(reason, { silent })
   }
 }

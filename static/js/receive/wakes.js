@@ -1,12 +1,13 @@
 /** Tells a connection what the browser knows: the network came or went, the page is looked at, left or woken. */
 const HIDDEN_MS = 30_000
 
-export function listenForWakes(connection) {
+/** `mayRest()` says whether a page that nobody looks at may let go of its connection. */
+export function listenForWakes(connection, mayRest = () => true) {
   let leaving = null
 
   function attend() {
     clearTimeout(leaving)
-    if (document.hidden) leaving = setTimeout(() => connection.rest(), HIDDEN_MS)
+    if (document.hidden) leaving = setTimeout(() => mayRest() && connection.rest(), HIDDEN_MS)
     else connection.wake()
   }
 

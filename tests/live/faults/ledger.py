@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import gevent
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from chat.models import Message
+from chat.models import Message, Run
 from chat.store import Store
 from tests.live.faults.load import Load, Request
-from tests.live.faults.oracle import Said, Shown, judge
+from tests.live.faults.oracle import Said, Threads, judge
 from tests.live.faults.report import Report
 from tests.live.faults.watchers import Crew, Watcher
 from tests.until import until
 
+Row = TypeVar("Row", Message, Run)
 CATCH_UP = 60.0  # seconds for every watcher to hear the last words
 
 
@@ -62,18 +66,12 @@ class Ledger:
     def is_heard(self, requests: Iterable[Request], seconds: float) -> None:
         """Wait until every watcher of their threads has heard these. Raises NotHeard."""
         requests, deadline = list(requests), time.monotonic() + seconds
-        while deaf := self._deaf(requests):
+        deaf = [(w, request) for w in self.watchers for request in requests if request.thread in w.threads]
+        while deaf := [(watcher, request) for watcher, request in deaf if request.text not in watcher.texts]:
             if time.monotonic() > deadline:
-                raise NotHeard(f"not heard within {seconds} s: {'; '.join(deaf[:5])}; {len(deaf)} in all")
+                told = "; ".join(f"{watcher.name}: {request.text!r}" for watcher, request in deaf[:5])
+                raise NotHeard(f"not heard within {seconds} s: {told}; {len(deaf)} in all")
             gevent.sleep(0.05)
-
-    def _deaf(self, requests: list[Request]) -> list[str]:
-        return [
-            f"{watcher.name}: {request.text!r}"
-            for watcher in self.watchers
-            for request in requests
-            if request.thread in watcher.threads and request.text not in watcher.texts
-        ]
 
     # At the end
 
@@ -101,22 +99,53 @@ class Ledger:
         """What the oracle says of the state of things now."""
         for page in (watcher for watcher in self.watchers if watcher.kind == "chromium"):
             self._crew.look(page)
-        stored = self.stored()
+        stored, drawn = self.stored()
         said = [Said(r.thread, r.text, r.acknowledged is not None) for r in self.load.requests]
-        verdict = judge(said, stored, [watcher.watch for watcher in self.watchers])
+        verdict = judge(said, stored, [watcher.watch(drawn) for watcher in self.watchers])
         return Report(verdict, self.load.requests, self.watchers, stored)
 
-    def stored(self) -> dict[str, Sequence[Shown]]:
-        """What the database holds: each thread's messages, in the order of their seq."""
+    def stored(self) -> tuple[Threads, Threads]:
+        """What the database holds: each thread's messages in the order of their seq, and in that of a page."""
         threads = [thread for party in self.load.cast for thread in party.threads]
-        query = select(Message.thread_id, Message.id, Message.text).where(Message.thread_id.in_(threads))
-        rows = self._store.read(lambda session: session.execute(query.order_by(Message.seq)).all())
-        found: dict[str, list[Shown]] = {thread: [] for thread in threads}
-        for thread, id, text in rows:
-            found[thread].append((id, text))
-        return dict(found)
+        messages = self._store.read(lambda session: rows(session, Message, threads))
+        runs = self._store.read(lambda session: rows(session, Run, threads))
+        found = {thread: sorted(messages[thread], key=lambda message: message.seq) for thread in threads}
+        return told(found), told({thread: as_drawn(found[thread], runs[thread]) for thread in threads})
 
     def leave(self) -> None:
         """Let the watchers go."""
         for watcher in self.watchers:
             self._crew.leave(watcher)
+
+
+def told(threads: Mapping[str, Sequence[Message]]) -> Threads:
+    return {thread: [(message.id, message.text) for message in messages] for thread, messages in threads.items()}
+
+
+def rows(session: Session, model: type[Row], threads: list[str]) -> dict[str, list[Row]]:
+    """By thread; the oldest first, as far as ids tell."""
+    found: dict[str, list[Row]] = {thread: [] for thread in threads}
+    for row in session.scalars(select(model).where(model.thread_id.in_(threads)).order_by(model.id)):
+        found[row.thread_id].append(row)
+    return found
+
+
+def as_drawn(messages: Sequence[Message], runs: Sequence[Run]) -> list[Message]:
+    """Each message above those that follow it, of these the older first; below them all the questions that wait."""
+    following = defaultdict(list)
+    for message in messages:
+        following[message.parent_id].append(message)
+    next_ones, drawn = following[None][::-1], []
+    while next_ones:
+        drawn.append(message := next_ones.pop())
+        next_ones += following[message.id][::-1]
+    waiting = in_line(drawn, runs)
+    return [message for message in drawn if message not in waiting] + waiting
+
+
+def in_line(drawn: Sequence[Message], runs: Sequence[Run]) -> list[Message]:
+    """The questions that are put when the one before them is answered. Where none has begun, the first is the next."""
+    newest = {run.message_id: run for run in runs}
+    begun = [run for run in newest.values() if run.started_at and run.status in ("queued", "running")]
+    line = [m for m in drawn if m.id in newest and newest[m.id].status == "queued" and not newest[m.id].started_at]
+    return line if begun else line[1:]

@@ -26,12 +26,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Watch:
-    """What one watcher was shown. `newest` is for a page that begins with the newest messages only."""
+    """What one watcher was shown.
+
+    A page begins with the `newest` messages only, and draws them in an order of its own: a question stands below the
+    answer that it had to wait for.
+    """
 
     name: str
     threads: frozenset[str]
     shown: Threads
     newest: int | None = None
+    order: Threads | None = None
 
 
 @dataclass
@@ -85,13 +90,13 @@ def judge_watch(watch: Watch, thread: str, stored: Sequence[Shown]) -> Verdict:
     verdict, shown = Verdict(), list(watch.shown.get(thread, ()))
     if watch.newest is not None:
         stored = stored[-max(len(shown), min(len(stored), watch.newest)) :]
-    place = {message: number for number, message in enumerate(stored)}
+    place = {message: number for number, message in enumerate((watch.order or {}).get(thread, stored))}
     times = Counter(shown)
     where = f"{watch.name}, thread {thread}:"
     verdict.lost += [f"{where} {message} was never shown" for message in stored if not times[message]]
     verdict.duplicated += [f"{where} {message} was shown {n} times" for message, n in times.items() if n > 1]
-    verdict.foreign += [f"{where} {message} is not stored" for message in times if message not in place]
-    once = [message for message in dict.fromkeys(shown) if message in place]
+    verdict.foreign += [f"{where} {message} is not stored" for message in times if message not in stored]
+    once = [message for message in dict.fromkeys(shown) if message in stored]
     verdict.inverted += [f"{where} {b} came after {a}" for a, b in pairwise(once) if place[b] < place[a]]
-    assert verdict.lines or shown == list(stored), "the oracle overlooked a difference"
+    assert verdict.lines or shown == sorted(stored, key=place.__getitem__), "the oracle overlooked a difference"
     return verdict

@@ -11,7 +11,6 @@ with Rig(folder, crew, through=["broker"]) as rig:
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 
 from chat.store import Store
-from prepare import migrate
 from tests import postgres
 from tests.fronts import nginx, shipped
 from tests.live.faults import SEED
@@ -97,7 +95,6 @@ class Rig:
         folders = [self._folder / f"server-{number}" for number in range(self._instances)]
         self.servers = [Server(folder, **settings) for folder in folders]
         self.server = self.servers[0]
-        self._prepare_database()
         for server in self.servers:
             stack.callback(server.kill)
             server.start()
@@ -126,18 +123,6 @@ class Rig:
             return port
         self.proxies[name] = stack.enter_context(ChaosProxy(f"127.0.0.1:{port}"))
         return self.proxies[name].port
-
-    def _prepare_database(self) -> None:
-        """Bring an SQLite file to its place at once: migrating one takes longer than all else at start."""
-        if not self.database_url:
-            self.server.data_dir.mkdir(parents=True, exist_ok=True)
-            shutil.copy(self._empty_database(), self.server.data_dir / "backchannel.db")
-
-    def _empty_database(self) -> Path:
-        path = self._folder.parent / "empty.db"
-        if not path.exists():
-            migrate(f"sqlite:///{path}")
-        return path
 
     @cached_property
     def store(self) -> Store:

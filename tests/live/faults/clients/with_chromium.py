@@ -21,7 +21,7 @@ addEventListener("DOMContentLoaded", () => {
   const seen = new Set()
   const tell = (event, more) => window.tell({ t: Date.now() / 1000, event, ...more })
   const look = () => {
-    for (const item of document.querySelectorAll("#messages [data-id]")) {
+    for (const item of document.querySelectorAll("#messages [data-id], #queue [data-id]")) {
       if (seen.has(item.dataset.id)) continue
       seen.add(item.dataset.id)
       tell("message", { message: item.dataset.id, text: item.querySelector(".message-body").textContent.trim() })
@@ -29,7 +29,9 @@ addEventListener("DOMContentLoaded", () => {
   }
   const status = document.getElementById("connection-status")
   if (!status) return
-  new MutationObserver(look).observe(document.getElementById("messages"), { childList: true, subtree: true })
+  for (const place of ["messages", "queue"]) {
+    new MutationObserver(look).observe(document.getElementById(place), { childList: true, subtree: true })
+  }
   const say = () => tell("status", { state: status.dataset.state })
   new MutationObserver(say).observe(status, { attributes: true, attributeFilter: ["data-state"] })
   say()
@@ -38,7 +40,7 @@ addEventListener("DOMContentLoaded", () => {
 })
 """
 KEEP_PAGES = ["--disable-back-forward-cache"]  # what playwright says by itself, and people's browsers do not
-LOOK = """() => Array.from(document.querySelectorAll("#messages [data-id]"),
+LOOK = """() => Array.from(document.querySelectorAll("#messages [data-id], #queue [data-id]"),
   item => [item.dataset.id, item.querySelector(".message-body").textContent.trim()])"""
 
 
