@@ -171,8 +171,8 @@ def main(name: str, data_dir: str, *argv: str) -> int:
             _say(READY)
             supervisor.run()
     except (LockedError, OSError) as error:
+        _tell(f"{name}: {error}")  # first: who has its answer ends us
         _say(str(error))
-        _tell(f"{name}: {error}")
         return 1
     return 0
 
