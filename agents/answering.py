@@ -15,6 +15,7 @@ from typing import Any
 import gevent
 import httpx2 as httpx
 from gevent import GreenletExit
+from msgspec import structs
 from sqlalchemy.orm import Session
 
 from agents import kinds, outbox, upstream
@@ -24,7 +25,7 @@ from agents.scribe import Scribe, Writing
 from chat import agents as stored
 from chat import drafts, runs
 from chat.errors import ChatError, Conflict, Invalid
-from chat.events import Done, Error, Reasoning, Said, Token, Whole
+from chat.events import MOST_TOKENS, Done, Error, Metadata, Reasoning, Said, Token, Usage, Whole
 from chat.models import Agent, Message, Run
 from chat.store import Store, StoreAway
 from chat.text import AGENT_TEXT
@@ -32,6 +33,7 @@ from config import Config, ConfigError
 
 logger = logging.getLogger(__name__)
 
+TURN = 20  # events
 RENEW = 4.0  # seconds between two looks at the leases of questions to which no word has come
 QUOTED = 400  # characters of why it failed
 CUT = "The server stopped in the middle of this answer."
@@ -214,8 +216,10 @@ class Answerer:
             listening.close()
 
     def _write_all(self, question: Question, words: Listening, writing: Writing) -> None:
-        for event in words:
+        for number, event in enumerate(words):
             event = storable(event)
+            if number % TURN == TURN - 1:  # what is there already comes without a wait, and others wait meanwhile
+                gevent.sleep(0)
             if isinstance(event, Token | Reasoning) and not event.text:
                 continue
             self._keep_name(question.run_id)
@@ -264,7 +268,13 @@ def storable(event: Said) -> Said:
         event.text = mended(event.text)
     elif isinstance(event, Error):
         event.message = mended(event.message)
+    elif isinstance(event, Metadata) and event.usage:
+        event.usage = Usage(**{name: n for name, n in structs.asdict(event.usage).items() if is_count(n)})
     return event
+
+
+def is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number <= MOST_TOKENS
 
 
 def mended(text: str) -> str:

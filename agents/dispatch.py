@@ -79,13 +79,13 @@ class Dispatcher:
         """By the clock alone: nothing falls silent because something was committed."""
         while True:
             gevent.sleep(POLL * random.uniform(0.8, 1.2))
-            try:
-                self._end_silent()
-                self._silence.sweep()
-            except StoreAway as error:
-                logger.warning("nobody is told of silence: %s", error)
-            except Exception:
-                logger.exception("nobody is told of silence")
+            for look in (self._end_silent, self._end_lost, self._silence.sweep):
+                try:
+                    look()
+                except StoreAway as error:
+                    logger.warning("nobody is told of silence: %s", error)
+                except Exception:
+                    logger.exception("nobody is told of silence")
 
     def _empty_outbox(self) -> None:
         # A look costs little, a claim takes the write lock: most of the time there is nothing to claim.
@@ -104,11 +104,15 @@ class Dispatcher:
 
     def _end_silent(self) -> None:
         seconds = self._settings.RUN_SECONDS
-        if seconds and self._store.peek(lambda s: outbox.is_silent(s, seconds)):
-            self._store.write(lambda s: outbox.end_silent(s, seconds))
+        while seconds and self._store.peek(lambda s: outbox.is_silent(s, seconds)):
+            if not self._store.write(lambda s: outbox.end_silent(s, seconds)):
+                return  # another worker was faster
+
+    def _end_lost(self) -> None:
         pause = self._settings.PAUSE_SECONDS
-        if self._store.peek(lambda s: drafts.are_lost(s, pause)):
-            self._store.write(lambda s: drafts.end_lost(s, pause))
+        while self._store.peek(lambda s: drafts.are_lost(s, pause)):
+            if not self._store.write(lambda s: drafts.end_lost(s, pause)):
+                return
 
     def _put(self, question: Question) -> None:
         """Put one question and note what came of it. If it cannot be noted, the lease runs out and it is put again."""

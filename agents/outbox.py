@@ -205,10 +205,8 @@ def is_silent(session: Session, seconds: float) -> bool:
 
 
 def end_silent(session: Session, seconds: float) -> int:
-    """End accepted runs whose agents have not answered for `seconds`; return how many."""
-    late = select(Run).join(Dispatch, Dispatch.run_id == Run.id).where(*silent_for(seconds))
-    log.hold(session, *session.scalars(late.with_only_columns(Run.participant_id)))
-    silent = session.scalars(late.order_by(Run.id)).all()
+    """End some accepted runs whose agents have not answered for `seconds`; return how many."""
+    silent = runs.held(session, select(Run).join(Dispatch, Dispatch.run_id == Run.id).where(*silent_for(seconds)))
     for run in silent:
         drafts.end(session, run, "timeout", f"No answer within {seconds:.0f} seconds.")
     return len(silent)

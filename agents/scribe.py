@@ -153,6 +153,7 @@ class Scribe:
         try:
             yield writing
         finally:
+            writing.when_over(lambda: None)  # whoever has spoken may speak of something else by now
             if self._writings.get(pen.run_id) is writing:
                 del self._writings[pen.run_id]
             if not writing.is_lost and not pen.is_saved:

@@ -52,6 +52,9 @@ class Answer:
         return self.status, self.text, self.kind, self.data, self.error
 
 
+FAILURE = {"thread_id", "run_id", "status", "error"}
+
+
 class Said(msgspec.Struct):
     text: str = ""
     kind: Kind = "chat"
@@ -91,7 +94,8 @@ def read_answer(body: Any) -> Answer:
     if "message" in body:
         return read_native(convert(body, NativeBody))
     if "status" in body:
-        return replace(read_langgraph(convert(body, LangGraphBody)), names_its_runs=True)
+        # A run object of LangGraph's says more than what an agent of one's own says of a failure.
+        return replace(read_langgraph(convert(body, LangGraphBody)), names_its_runs=bool(body.keys() - FAILURE))
     raise Invalid("invalid", "the body needs a message {text, kind?, data?}, or LangGraph's status", "message")
 
 

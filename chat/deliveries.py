@@ -120,6 +120,7 @@ def take_answer(session: Session, agent: Agent, thread: Thread, answer: Answer) 
     if answer.names_its_runs and drafts.is_streamed(session, run):
         return received(thread, answer)  # it comes, or came, word by word, and holds more than this
     if not answer.is_final:
+        check_wanted(run)
         return received(thread, answer, drafts.say_besides(session, thread, run, **said_in(answer)))
     return take_final(session, thread, run, answer)
 
@@ -130,8 +131,7 @@ def take_final(session: Session, thread: Thread, run: Run, answer: Answer) -> Re
     if run.answer == digest:
         message = session.get(Message, run.answer_id) if run.answer_id else None
         return received(thread, answer, message, replayed=True)
-    if run.status == "stopped":
-        raise Conflict("run_ended", "this run has been stopped; what it still says is not wanted")
+    check_wanted(run)
     if run.answer is not None and run.status != "waiting":
         raise Conflict("run_answered", "this run has been answered, and differently; a new message needs its own key")
     if run.status in runs.FAILED and answer.status != "success":
@@ -139,6 +139,11 @@ def take_final(session: Session, thread: Thread, run: Run, answer: Answer) -> Re
     message = drafts.take_whole(session, thread, run, answer)
     run.answer, run.answer_id = digest, message.id if message else run.answer_id
     return received(thread, answer, message)
+
+
+def check_wanted(run: Run) -> None:
+    if run.status == "stopped":
+        raise Conflict("run_ended", "this run has been stopped; what it still says is not wanted")
 
 
 def said_in(answer: Answer) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct, field, json, to_builtins
+from msgspec.structs import replace
 
 from chat.errors import Invalid
 from chat.events import (
@@ -83,6 +84,12 @@ def apply(draft: Draft, event: Said, now_ms: int) -> None:
             draft.metadata = {**(draft.metadata or {}), **event.data} if event.data else draft.metadata
         case Whole(text=text):
             draft.text = text
+
+
+def copied(draft: Draft) -> Draft:
+    """A draft of its own for what an event changes."""
+    stages = [replace(stage) for stage in draft.stages]
+    return replace(draft, stages=stages, tools=[*draft.tools], sources=[*draft.sources])
 
 
 def begin_stage(draft: Draft, stage: Stage, now_ms: int) -> None:

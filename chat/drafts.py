@@ -149,9 +149,8 @@ def are_lost(session: Session, seconds: float) -> bool:
 
 
 def end_lost(session: Session, seconds: float) -> int:
-    """End answers whose agents fell silent in the middle of them; return how many."""
-    log.hold(session, *session.scalars(lost(seconds).with_only_columns(Run.participant_id)))
-    found = session.scalars(lost(seconds).order_by(Run.id)).all()
+    """End some answers whose agents fell silent in the middle of them; return how many."""
+    found = runs.held(session, lost(seconds))
     for run in found:
         end(session, run, "lost", f"The agent fell silent in the middle of its answer, {seconds:.0f} seconds ago.")
     return len(found)
@@ -184,7 +183,7 @@ def take(session: Session, agent: Agent, thread: Thread, batch: Batch) -> tuple[
     if first + len(batch.events) > have + AHEAD:
         raise Behind("too_far_ahead", f"the next event is number {have}; send that first", have)
     row = row or DraftRow(run_id=run.id)
-    row.writer = batch.writer or row.writer
+    sign(row, batch.writer)
     pen, turn, ahead = put_in_order(run, row, dict(enumerate(batch.events, first)))
     told = list(frames(pen, turn))  # before anything is written: a refusal is entered in the ledger, and commits
     seize(session, run, row)
@@ -227,6 +226,13 @@ def check_writer(row: DraftRow | None, writer: str | None) -> None:
         raise Behind("other_writer", "another attempt to answer has begun before; leave it to that", row.count)
 
 
+def sign(row: DraftRow, writer: str | None) -> None:
+    """Note which attempt writes. What another has said too early is not to be taken for its words."""
+    if writer and row.writer and writer != row.writer:
+        row.ahead = None
+    row.writer = writer or row.writer
+
+
 def take_pen(session: Session, agent: Agent, thread_id: str, run_id: str, index: int, writer: str | None = None) -> Pen:
     """Take the pen of the agent's run to go on at event number `index`. Raises NotFound, Behind."""
     thread = find(session, storable(thread_id, "thread_id"))
@@ -241,7 +247,7 @@ def take_pen(session: Session, agent: Agent, thread_id: str, run_id: str, index:
     if index > have:
         raise Behind("too_far_ahead", f"the next event is number {have}; go on from there", have)
     row = row or DraftRow(run_id=run.id)
-    row.writer = writer or row.writer
+    sign(row, writer)
     seize(session, run, row)
     return pen_of(run, row)
 
@@ -304,6 +310,7 @@ def finish(session: Session, thread: Thread, run: Run, pen: Pen, last: Said) -> 
         case Error(message=said):
             return end(session, run, "error", said, draft=pen.draft)
         case Question():
+            run.answer = meaning_of("waiting", last.text, "notice", last.data, None)
             return ask(session, thread, run, pen.draft, last)
         case _:
             data = last.data if isinstance(last, Whole) else None
@@ -321,6 +328,7 @@ def ask(session: Session, thread: Thread, run: Run, draft: Draft, question: Ques
     """The agent waits for what the person says next; what it wrote before the question stays."""
     keep(session, thread, run, draft)
     message = messages.reply(session, thread, question.text, run, kind="notice", data=question.data)
+    run.answer_id = message.id  # what comes late takes no place of what was kept
     let_go(session, run)
     runs.change(session, run, status="waiting", error=None)
     runs.close(session, run)

@@ -80,7 +80,8 @@ class FollowUpQuestions(Said, tag="follow_up_questions"):
     questions: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=10)]
 
 
-Tokens = Annotated[int, Meta(ge=0, le=10**9)]
+MOST_TOKENS = 10**9
+Tokens = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 
 
 class Usage(Struct, omit_defaults=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from chat import runs
@@ -13,8 +13,9 @@ from chat.native import message_json, run_json
 
 
 def run_of(session: Session, message_id: str) -> str | None:
-    """The newest run that is to answer this message."""
-    return session.scalar(select(Run.id).where(Run.message_id == message_id).order_by(Run.id.desc()).limit(1))
+    """The newest run that was put to its agent to answer this message; what an agent begins by itself answers none."""
+    asked = select(Run.id).where(Run.message_id == message_id, or_(Run.attempts > 0, Run.external_id == Run.id))
+    return session.scalar(asked.order_by(Run.id.desc()).limit(1))
 
 
 def outcome(session: Session, run_id: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from msgspec import to_builtins
 
-from chat.draft import Draft, apply, check_parts, length
+from chat.draft import Draft, apply, check_parts, copied, length
 from chat.errors import Invalid
 from chat.events import FollowUpQuestions, Metadata, QualityScore, Reasoning, Said, Sources, Stage, Token, Tool
 from chat.ids import now_ms
@@ -86,9 +86,12 @@ class Pen:
             self._check_room(kind_of(event), event.text)
             if event.text:  # an empty one is counted, but kept nowhere: there may be any number of them
                 self._fresh.append(Piece(now_ms(), event.text, self.count))
-        apply(self.draft, event, now_ms())
+        # What is refused must not stay in the draft; text is checked above.
+        draft = self.draft if is_text(event) else copied(self.draft)
+        apply(draft, event, now_ms())
         if self._last in PARTS:
-            check_parts(self.draft)
+            check_parts(draft)
+        self.draft = draft
         self.count += 1
 
     def _check_room(self, kind: type[Said], text: str) -> None:

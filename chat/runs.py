@@ -19,6 +19,7 @@ from chat.usual import clock_for
 OPEN = ("queued", "running", "waiting")
 WRITABLE = ("queued", "running")
 FAILED = ("error", "timeout", "lost", "stopped")
+AT_ONCE = 20
 
 # The statements of every answer are built once: building costs more than running does (measured).
 MINE = (
@@ -109,6 +110,14 @@ def close(session: Session, run: Run) -> None:
 
 def is_open(session: Session, run_id: str) -> bool:
     return session.scalar(select(Run.id).where(Run.id == run_id, Run.status.in_(OPEN))) is not None
+
+
+def held(session: Session, query: Select[Any]) -> Sequence[Run]:
+    """Some of the runs that are found, their logs held; less than a transaction has time for."""
+    ids = session.scalars(query.with_only_columns(Run.id).order_by(Run.id).limit(AT_ONCE)).all()
+    log.hold(session, *session.scalars(select(Run.participant_id).where(Run.id.in_(ids))))
+    # Asked again: while the logs were waited for they may have been answered, and others been found.
+    return session.scalars(query.where(Run.id.in_(ids)).order_by(Run.id)).all()
 
 
 def rename(session: Session, run_id: str, name: str) -> None:

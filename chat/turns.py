@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -157,15 +158,24 @@ def move_up(session: Session, thread: Thread, message: Message, run: Run) -> Non
     first, its_run = queue[0]
     if first is message:
         return
-    if thread.tip_id == message.id:
-        thread.tip_id = message.parent_id  # told with the message
-        session.flush()
-    take_out(session, message, run)
-    messages.change(session, message, parent_id=first.parent_id)
-    messages.change(session, first, parent_id=message.id)
+    if leads_to(first, message, [waiting for waiting, _ in queue]):
+        if thread.tip_id == message.id:
+            thread.tip_id = message.parent_id  # told with the message
+            session.flush()
+        take_out(session, message, run)
+        messages.change(session, message, parent_id=first.parent_id)
+        messages.change(session, first, parent_id=message.id)
     place = select(Dispatch.seq).where(Dispatch.run_id == its_run.id)
     earlier = (session.scalar(place) or 1) - 1
     session.execute(update(Dispatch).where(Dispatch.run_id == run.id).values(seq=earlier))
+
+
+def leads_to(first: Message, message: Message, queue: Sequence[Message]) -> bool:
+    """Do both wait on the same branch of the conversation?"""
+    waiting = {each.id: each for each in queue}
+    while message is not first and message.parent_id in waiting:
+        message = waiting[message.parent_id]
+    return message is first
 
 
 def take_out(session: Session, message: Message, run: Run) -> None:

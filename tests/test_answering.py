@@ -21,7 +21,7 @@ from agents.outbox import Question
 from agents.scribe import Scribe
 from chat import drafts, runs
 from chat.answers import OURS
-from chat.events import Error, Reasoning, Said, Token, Whole
+from chat.events import Error, Metadata, Reasoning, Said, Token, Usage, Whole
 from chat.models import Agent, Dispatch, DraftRow, Run
 from chat.store import Store
 from chat.text import AGENT_TEXT
@@ -393,3 +393,27 @@ def test_nor_may_a_graph_s_answer_that_comes_whole(
     run = newest_run(store, thread)
     said = "The agent said what cannot be shown: An answer must have at most 262,144 bytes."
     assert (run["status"], run["error"]) == ("error", said)
+
+
+def test_words_that_all_come_at_once_keep_nobody_else_from_working(
+    store: Store, thread: str, answerer: Callable[[str], Answerer]
+) -> None:
+    ours, question, turns = answerer(MODEL), claim(store), []
+
+    def work() -> None:
+        while True:
+            turns.append(1)
+            gevent.sleep(0)
+
+    worker = gevent.Greenlet.spawn(work)
+    listening = Listening(iter([Token("word ")] * 2000), 5.0)
+    with ours._scribe.writing(ours._look_up(question)[1], thread, question.run_id) as writing:
+        turns.clear()
+        ours._write_all(question, listening, writing)
+    worker.kill()
+    assert len(turns) >= 2000 / answering.TURN
+
+
+def test_tokens_that_no_model_can_have_used_are_not_kept() -> None:
+    told = storable(Metadata(usage=Usage(-1, 10**12, 12)))
+    assert told == Metadata(usage=Usage(None, None, 12))

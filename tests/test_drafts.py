@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from agents import outbox
 from chat import drafts, runs
-from chat.errors import NotFound
+from chat.errors import Invalid, NotFound
+from chat.events import Tool
 from chat.models import Run
 from chat.store import Store
 from tests.acts import call, history, newest_run, open_thread, say, spoken, token, write
@@ -158,6 +160,9 @@ def test_a_stopped_run_takes_nothing_more(asked: SimpleNamespace) -> None:
     asked.store.write(lambda s: drafts.end(s, s.get_one(Run, asked.run), "stopped"))
     late = call(asked.store, asked.agent, {"thread_id": asked.thread, "run_id": asked.run, **spoken("Still here")})
     assert (late.status, late.body["error"]["code"]) == (409, "run_ended")
+    for kind in ("reasoning", "tool", "notice"):
+        body = {"thread_id": asked.thread, "run_id": asked.run, **spoken("By the way", kind=kind)}
+        assert call(asked.store, asked.agent, body, key=kind).status == 409
     assert answers(asked) == []
 
 
@@ -291,6 +296,56 @@ def test_of_two_attempts_to_answer_the_first_to_say_a_word_goes_on(asked: Simple
         assert (late.status, late.body["error"]["code"], late.body["have"]) == (409, "other_writer", 1)
     put(asked, token("answer"), DONE, index=1, writer="one")
     assert [answer["text"] for answer in answers(asked)] == ["One answer"]
+
+
+def test_what_one_attempt_said_too_early_is_not_taken_for_another_s_words(asked: SimpleNamespace) -> None:
+    put(asked, token("one's"), index=1, writer="one")
+    for index, event in enumerate((token("all "), token("two's"), DONE)):
+        assert put(asked, event, index=index, writer="two").status == 200
+    assert [answer["text"] for answer in answers(asked)] == ["all two's"]
+
+
+def test_nor_is_it_where_the_other_streams(asked: SimpleNamespace) -> None:
+    put(asked, token("one's"), index=1, writer="one")
+    asked.store.write(lambda s: drafts.take_pen(s, asked.agent, asked.thread, asked.run, 0, "two"))
+    put(asked, token("all "), index=0, writer="two")
+    assert (partial(asked)["text"], partial(asked)["count"]) == ("all ", 1)
+
+
+def test_what_comes_after_a_question_that_was_answered_takes_no_place_of_what_was_kept(asked: SimpleNamespace) -> None:
+    put(asked, token("Let me check."), {"type": "question", "text": "Which one?"}, index=0)
+    say(asked.store, asked.people.alice, asked.thread, "The blue one.")
+    put(SimpleNamespace(**{**vars(asked), "run": newest_run(asked.store, asked.thread)["id"]}), *PIECES, index=0)
+    late = call(asked.store, asked.agent, {"thread_id": asked.thread, "run_id": asked.run, **spoken("Late")})
+    assert (late.status, late.body["error"]["code"]) == (409, "run_answered")
+    assert [answer["text"] for answer in answers(asked)] == ["Let me check.", "Which one?", TEXT]
+
+
+def test_what_comes_whole_while_a_question_waits_stands_below_it(asked: SimpleNamespace) -> None:
+    put(asked, token("Let me check."), {"type": "question", "text": "Which one?"}, index=0)
+    call(asked.store, asked.agent, {"thread_id": asked.thread, "run_id": asked.run, **spoken("Never mind.")})
+    assert [answer["text"] for answer in answers(asked)] == ["Let me check.", "Which one?", "Never mind."]
+
+
+def test_those_that_are_lost_together_are_ended_some_at_a_time(
+    store: Store, people: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "AT_ONCE", 2)
+    lost = [ask(store, people) for _ in range(3)]
+    for asked in lost:
+        store.write(lambda s: outbox.accepted(s, outbox.claim(s, 5.0)))
+        put(asked, token("Half"), index=0)
+    assert [store.write(lambda s: drafts.end_lost(s, -1)) for _ in range(3)] == [2, 1, 0]
+    assert {newest_run(store, asked.thread)["status"] for asked in lost} == {"lost"}
+
+
+def test_what_stands_beside_an_answer_and_is_refused_is_not_kept(asked: SimpleNamespace) -> None:
+    pen = asked.store.write(lambda s: drafts.take_pen(s, asked.agent, asked.thread, asked.run, 0))
+    for number in range(4):
+        pen.add(Tool("find", str(number), output="x" * 60_000))
+    with pytest.raises(Invalid):
+        pen.add(Tool("find", "4", output="x" * 60_000))
+    assert (len(pen.draft.tools), pen.count) == (4, 4)
 
 
 def test_who_hands_over_and_is_done_has_not_failed(asked: SimpleNamespace) -> None:

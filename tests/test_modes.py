@@ -42,6 +42,15 @@ def answer(site: Site, thread: str, **said: Any) -> None:
     assert call(site.store, site.people.agent, {"thread_id": thread, "run_id": run, **said}).status == 200
 
 
+def test_what_an_agent_says_by_itself_meanwhile_is_not_the_answer(site: Site, thread: str) -> None:
+    asked = {"text": "Hello?", "client_id": "c1"}
+    site.call("alice", "POST", f"/threads/{thread}/messages", asked)
+    site.store.write(lambda s: outbox.accepted(s, outbox.claim(s, 5.0)))
+    call(site.store, site.people.agent, {"thread_id": thread, "run_id": "job-7", **spoken("It rains.")})
+    again = site.call("alice", "POST", f"/threads/{thread}/messages?wait=1", asked)
+    assert (again.json["answer"], again.json["run"]["status"]) == (None, "running")
+
+
 def test_a_question_is_answered_in_its_own_request(site: Site, thread: str, waiting: Any) -> None:
     answer(site, thread, **spoken("Hello, Alice!"))
     done = waiting.get(timeout=10)

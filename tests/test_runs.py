@@ -10,7 +10,7 @@ from chat import runs, turns
 from chat.errors import Conflict, NotFound
 from chat.models import Message, Run
 from chat.store import Store
-from tests.acts import call, ledger, newest_run, open_thread, outbox_of, runs_of, say, spoken, texts, told
+from tests.acts import call, ledger, newest_run, open_thread, outbox_of, runs_of, say, spoken, texts, token, told, write
 
 FINAL = ["success", "error", "timeout"]
 
@@ -169,6 +169,21 @@ def test_an_agent_that_names_its_runs_itself_answers_our_question_under_its_own_
     assert [found["id"] for found in runs_of(store, thread)] == [run]
     assert outbox_of(store, thread) == []
     assert call(store, people.agent, graph(thread, "theirs", "success")).replayed
+
+
+def test_an_agent_of_one_s_own_that_says_it_failed_fails_what_it_names(
+    store: Store, people: SimpleNamespace, thread: str, run: str
+) -> None:
+    """Only a whole run object is LangGraph's: this is what docs/agents.md tells everybody to send."""
+    call(store, people.agent, {"thread_id": thread, "run_id": "job-7", "status": "error", "error": "no disk"})
+    assert [(found["id"] == run, found["status"]) for found in runs_of(store, thread)] == [
+        (True, "queued"),
+        (False, "error"),
+    ]
+    write(store, people.agent, thread, run, token("Half an "), index=0)
+    call(store, people.agent, {"thread_id": thread, "run_id": run, "status": "error", "error": "no disk"})
+    assert runs_of(store, thread)[0]["error"] == "no disk"
+    assert texts(store, people.alice, thread)[-1] == "Half an "
 
 
 def test_such_an_agent_answers_the_oldest_open_question_first(

@@ -54,6 +54,16 @@ class Counting(Scribe):
         super()._save(writings)
 
 
+def test_who_has_been_heard_out_is_not_hung_up_on_afterwards(store: Store, people: SimpleNamespace) -> None:
+    """By then they may speak of something else on the same connection."""
+    scribe, hung_up = Scribe(store, lambda *_: None, 60.0), []
+    with scribe.writing(people.agent, open_thread(store, people.alice), "run") as writing:
+        writing.when_over(lambda: hung_up.append("now"))
+        writing.take(Token("One moment. "))
+    writing.lose()
+    assert hung_up == []
+
+
 def test_answers_that_all_wait_after_a_stall_are_saved_few_by_few(store: Store, people: SimpleNamespace) -> None:
     scribe, thread = Counting(store), open_thread(store, people.alice)
     with ExitStack() as stack:

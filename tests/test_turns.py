@@ -286,6 +286,23 @@ def test_a_question_that_waits_can_be_put_at_once(talk: Talk) -> None:
     assert talk.shown == ["one", "Half", "three", "answer 3", "two"]
 
 
+def test_a_question_of_another_branch_is_put_at_once_and_stays_there(talk: Talk) -> None:
+    first = talk.answered("one", "answer 1")
+    talk.do(turns.regenerate, talk.thread)
+    talk.put()
+    talk.reply("answer 1, again")
+    talk.say("two")
+    talk.put()
+    talk.say("three")
+    talk.do(turns.show, talk.thread, first)
+    talk.do(turns.send_now, talk.say("four"))
+    assert talk.shown == ["one", "answer 1", "four"]
+    run = talk.put()
+    assert [run["id"] for run in runs_of(talk.store, talk.thread)][-1] == run
+    talk.reply("answer 4", run)
+    assert talk.shown == ["one", "answer 1", "four", "answer 4"]
+
+
 def test_a_failed_answer_that_was_begun_stays_beside_the_next(talk: Talk) -> None:
     talk.say("one")
     run = talk.put()

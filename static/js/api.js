@@ -55,9 +55,9 @@ function inThread(id, door) {
 
 async function ask(method, path, body, more) {
   const response = await fetch(path, { ...request(method, body), ...more }).catch(error => { throw noAnswer(error) })
-  const answer = await response.json().catch(() => null)
-  if (!response.ok) throw refusal(response, answer)
-  return answer
+  if (!response.ok) throw refusal(response, await response.json().catch(() => null))
+  if (response.status === 204) return null
+  return response.json().catch(error => { throw noAnswer(error) }) // it broke off, or is not the server's
 }
 
 function request(method, body) {

@@ -7,6 +7,7 @@ import { ConnectionStatus } from "./draw/connection.js"
 import { Conversation } from "./draw/conversation.js"
 import { ConfirmDelete, SignIn } from "./draw/dialogs.js"
 import { Drawer } from "./draw/drawer.js"
+import { keepFocus } from "./draw/focus.js"
 import { Streaming } from "./draw/streaming.js"
 import { ThreadList, titleOf } from "./draw/threads.js"
 import { drawTitle } from "./draw/title.js"
@@ -15,7 +16,7 @@ import { Drafts } from "./drafts.js"
 import { History } from "./history.js"
 import { hasEnded, PIECES } from "./interpret/answers.js"
 import { isFurtherBack } from "./interpret/branches.js"
-import { kindOf } from "./interpret/failures.js"
+import { failureOfRun, kindOf, wordsOf } from "./interpret/failures.js"
 import { initial, reduce } from "./interpret/state.js"
 import { unreadIn } from "./interpret/threads.js"
 import { visible } from "./interpret/rooms.js"
@@ -52,7 +53,14 @@ const connection = new Connection({
   onStatus: connectionChanged,
 })
 const past = new History({ api, store, onRefused: () => connection.ask() })
-const sender = new Sender({ api, store, probe: () => session.probe(), onRefused: () => connection.ask(), onStarted: started })
+const sender = new Sender({
+  api,
+  store,
+  probe: () => session.probe(),
+  onRefused: () => connection.ask(),
+  onStarted: started,
+  onFailed: error => announcer.say(`Not sent: ${wordsOf(error)}`),
+})
 const reader = new Reader(api)
 const drafts = new Drafts(user)
 
@@ -62,8 +70,8 @@ const conversation = new Conversation({
     retry: (kind, client_id) => retry[kind](client_id),
     discard: client_id => sender.discard(client_id),
     ask: text => sender.say(text, agentChoice.chosen),
-    regenerate: id => act(() => api.regenerate(store.state.open, id), hearRun),
-    showVersion: id => act(() => api.showVersion(store.state.open, id)),
+    regenerate: id => act(thread_id => api.regenerate(thread_id, id), hearRun),
+    showVersion: id => act(thread_id => api.showVersion(thread_id, id)),
     sendNow: id => act(() => api.sendNow(id), hearRun),
     remove: id => act(() => api.remove(id)),
     edit: editMessage,
@@ -80,15 +88,15 @@ const conversation = new Conversation({
   onDelete: askToDelete,
 })
 const agentChoice = new AgentChoice(agents)
+const drawer = new Drawer() // before the composer: the Escape that closes it stops no answer
 const composer = new Composer({ drafts, limit: limits.text, onSay: text => sender.say(text, agentChoice.chosen), onStop: stop })
 const connectionStatus = new ConnectionStatus({ onRetry: () => connection.connect(), onSignIn: () => signIn.open() })
 const signIn = new SignIn(signInAgain)
 const confirmDelete = new ConfirmDelete({ onDeleted: () => composer.focus() })
 const announcer = new Announcer()
-const trouble = new Trouble()
+const trouble = new Trouble({ onClosed: () => composer.focus() })
 const streaming = new Streaming({ onChange: streamingChanged })
 const teller = new Teller({ onTold: () => document.hidden && connection.rest() })
-const drawer = new Drawer()
 
 function openStream(cursor, focused) {
   return new EventSource(`/stream?${new URLSearchParams({ last_event_id: cursor, page, focus: focusOf(focused) })}`)
@@ -110,8 +118,10 @@ function draw() {
   unsent.keep(state.sending)
   keepAddress(state)
   threadList.draw(state)
-  conversation.draw(state)
-  composer.draw(state)
+  keepFocus(() => {
+    conversation.draw(state)
+    composer.draw(state)
+  })
   drawTitle(state)
   if (isFurtherBack(state.rooms.get(state.open))) past.older()
 }
@@ -120,6 +130,7 @@ function hear({ name, seq, data }) {
   const before = store.state
   store.dispatch({ type: "event", name, seq, data }, { isLump: PIECES.includes(name) })
   if (name === "message") announce(before, data)
+  if (name === "run") announceFailure(data)
   if (name === "message" || name === "run") tell(name, data)
   if (PIECES.includes(name)) past.gaps()
   if (name === "message" && data.change !== "deleted" && !store.state.threads.has(data.thread_id)) past.newThreads()
@@ -130,6 +141,11 @@ function announce(before, message) {
   if (isNews && !before.rooms.get(before.open).messages.has(message.id)) {
     announcer.say(`${before.threads.get(before.open).agent.name}: ${message.text}`)
   }
+}
+
+function announceFailure(run) {
+  const { failure } = failureOfRun(run, null)
+  if (failure && run.thread_id === store.state.open) announcer.say(failure)
 }
 
 /** Whoever asked to be told when an answer comes is also told when it will not. */
@@ -162,6 +178,7 @@ function resume() {
 
 function show(thread_id) {
   goTo(thread_id)
+  trouble.hide()
   store.dispatch({ type: "opened", thread_id })
   drawer.close()
   connection.refocus()
@@ -189,21 +206,24 @@ const retry = {
 }
 
 function askAgain() {
-  return act(() => api.retry(store.state.open), hearRun)
+  return act(thread_id => api.retry(thread_id), hearRun)
 }
 
 function stop(run_id) {
-  return act(() => api.stop(store.state.open, run_id), hearRun)
+  return act(thread_id => api.stop(thread_id, run_id), hearRun)
 }
 
-/** Do what the person asked for; what it fails with is said above the composer. `heard` takes the answer in. */
-async function act(ask, heard = () => {}) {
+/**
+ * Do what the person asked for in the thread that is open; what it fails with is said above the composer, while that is
+ * open still. `heard` takes the answer in.
+ */
+async function act(ask, heard = () => {}, thread_id = store.state.open) {
   trouble.hide()
   try {
-    heard(await ask())
+    heard(await ask(thread_id))
   } catch (error) {
     if (kindOf(error) === "session") connection.ask()
-    trouble.show(error, () => act(ask, heard))
+    if (thread_id === store.state.open) trouble.show(error, () => act(ask, heard, thread_id))
   }
 }
 

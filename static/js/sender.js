@@ -2,6 +2,7 @@
  * Sends what the person writes, one after another, so that the order written is the order kept. Each message carries a
  * `client_id`, so sending it again never says it twice. What the network lost is sent again by itself.
  */
+import { ApiError } from "./api.js"
 import { kindOf } from "./interpret/failures.js"
 import { delayAfter } from "./receive/backoff.js"
 import { uuid } from "./uuid.js"
@@ -14,20 +15,22 @@ export class Sender {
   #probe
   #onRefused
   #onStarted
+  #onFailed
   #queue = Promise.resolve()
   #failures = new Map() // by client_id: how often in a row the network failed
   #timers = new Map()
 
   /**
    * `probe()` asks for the session and resolves to `{signedIn}`; `onRefused` is called when the session has ended,
-   * `onStarted(thread)` when a message began a new thread.
+   * `onStarted(thread)` when a message began a new thread, `onFailed(error)` when one could not be sent.
    */
-  constructor({ api, store, probe, onRefused, onStarted }) {
+  constructor({ api, store, probe, onRefused, onStarted, onFailed = () => {} }) {
     this.#api = api
     this.#store = store
     this.#probe = probe
     this.#onRefused = onRefused
     this.#onStarted = onStarted
+    this.#onFailed = onFailed
   }
 
   /** Say something in the open thread or, where none is open, in a new one with `agent`. */
@@ -38,8 +41,7 @@ export class Sender {
   }
 
   retry(client_id) {
-    this.#forget(client_id)
-    this.#store.dispatch({ type: "retried", client_id })
+    this.#begin(client_id)
     this.#sendLater(client_id)
   }
 
@@ -63,11 +65,32 @@ export class Sender {
     return [...this.#store.state.sending.values()].filter(held)
   }
 
+  /** The last one before it, in its thread, that waits to be sent again by itself. */
+  #lostBefore(client_id) {
+    const all = [...this.#store.state.sending.values()]
+    const at = all.findIndex(message => message.client_id === client_id)
+    const isLost = message => message.thread_id === all[at].thread_id && this.#timers.has(message.client_id)
+    return all.slice(0, Math.max(at, 0)).findLast(isLost)?.client_id
+  }
+
+  #begin(client_id) {
+    this.#forget(client_id)
+    this.#store.dispatch({ type: "retried", client_id })
+  }
+
   #sendLater(client_id) {
     this.#queue = this.#queue.then(() => this.#send(client_id))
   }
 
+  /** What was lost before it in the thread goes first, and holds it up until it is there. */
   async #send(client_id) {
+    const earlier = this.#lostBefore(client_id)
+    if (earlier) {
+      this.#begin(earlier)
+      await this.#send(earlier)
+      const error = this.#timers.has(earlier) && this.#message(earlier)?.error
+      if (error) return this.#fail(client_id, new ApiError(error))
+    }
     try {
       const thread_id = await this.#threadOf(client_id)
       if (!thread_id) return
@@ -97,8 +120,10 @@ export class Sender {
   #fail(client_id, error) {
     if (kindOf(error) === "network") error.until = this.#retryLater(client_id)
     this.#store.dispatch({ type: "failed", client_id, error })
+    this.#onFailed(error)
     if (error.status === 401) this.#onRefused()
   }
+
   /** Says when. */
   #retryLater(client_id) {
     const failures = (this.#failures.get(client_id) ?? 0) + 1

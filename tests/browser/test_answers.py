@@ -111,6 +111,19 @@ def test_what_the_agent_does_and_rests_on_is_shown_beside_the_answer(written: Ch
     expect(page.get_by_role("region", name="Sources").get_by_role("listitem")).to_have_count(2)
 
 
+def test_an_agent_may_tell_its_model_before_anything_else_and_never_what_it_cost(written: Chat, writer: Writer) -> None:
+    answer = ask(written, writer, "model")
+    answer.say("metadata", model="gpt-x")
+    answer.token("Half")
+    expect(written.answers).to_have_text(["Half"])
+    written.say("one more")
+    expect(queue(written.page)).to_contain_text(["one more"])
+    answer.token(" and half.")
+    answer.__exit__(None, None, None)
+    expect(written.page.get_by_role("button", name="About this answer: gpt-x")).to_be_visible()
+    writer.answer("one more").__exit__(None, None, None)
+
+
 def test_in_a_narrow_window_a_long_stage_leaves_its_time_whole_beside_it(written: Chat, writer: Writer) -> None:
     written.page.set_viewport_size({"width": 390, "height": 844})
     answer = ask(written, writer, "narrow")
@@ -152,7 +165,7 @@ def test_a_question_to_go_on_with_is_asked_by_its_button_and_then_gone(written: 
         answer.token("Yes.")
         answer.say("follow_up_questions", questions=["Why is that?", "Since when?"])
     group = written.page.get_by_role("group", name="Questions to go on with")
-    group.get_by_role("button", name="Why is that?").click()
+    group.get_by_role("button", name="Why is that?").dblclick()
     expect(written.said).to_have_text(["follow", "Why is that?"])
     expect(group).to_have_count(0)
     with writer.answer("Why is that?") as answer:
@@ -188,6 +201,11 @@ def test_escape_stops_an_answer_but_not_while_it_closes_something_else(written: 
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(written.activity).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Conversations").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Close the list")).to_be_hidden()
+    expect(written.activity).to_be_visible()
     written.text.focus()
     page.keyboard.press("Escape")
     expect(written.activity).to_be_hidden()
@@ -216,6 +234,19 @@ def test_another_answer_stands_beside_the_first_and_arrows_lead_between_them(wri
     with ask(written, writer, "go on from here") as answer:
         answer.token("Gladly.")
     expect(written.answers).to_have_text(["The first.", "Gladly."])
+    action(written.page.locator("#messages .message").nth(1), "Next version").focus()
+    written.page.keyboard.press("Enter")
+    expect(written.answers).to_have_text(["The second."])
+    expect(written.text).to_be_focused()  # there is no further version
+    action(last(written), "Answer again").click()
+    with writer.answer("again", 3) as answer:
+        answer.token("The third.")
+    expect(written.answers).to_have_text(["The third."])
+    action(last(written), "Previous version").focus()
+    for shown in ("The second.", "The first."):  # step by step: the button that was pressed keeps the focus
+        expect(action(last(written), "Previous version")).to_be_focused()
+        written.page.keyboard.press("Enter")
+        expect(written.answers.first).to_have_text(shown)
     action(written.page.locator("#messages .message").nth(1), "Next version").click()
     expect(written.answers).to_have_text(["The second."])
     written.page.reload()
@@ -307,6 +338,44 @@ def test_what_is_asked_meanwhile_waits_in_sight_and_can_be_changed_taken_back_or
     expect(written.said).to_have_text(["queue 1", "queue 4", "queue 2, in other words"])
     expect(written.answers).to_have_text(["Being written", "Now.", "Then."])
     assert writer.asked("queue 3") == []
+
+
+def test_what_is_being_put_in_other_words_is_kept_wherever_its_message_goes(written: Chat, writer: Writer) -> None:
+    page = written.page
+    answer = ask(written, writer, "edit 1")
+    written.say("edit 2")
+    action(queue(page).nth(0), "Edit").click()
+    field = page.get_by_label("Your message")
+    field.fill("edit 2, half in other w")
+    here = page.url
+    page.get_by_role("link", name="New conversation").click()
+    expect(field).to_have_count(0)
+    page.goto(here) if page.url == here else page.go_back()
+    expect(field).to_have_value("edit 2, half in other w")
+    field.focus()
+    answer.token("Done.")
+    answer.__exit__(None, None, None)
+    writer.answer("edit 2").__enter__()
+    expect(queue(page)).to_have_count(0)
+
+
+def test_what_could_not_be_done_in_one_conversation_is_not_tried_in_another(written: Chat, writer: Writer) -> None:
+    page = written.page
+    with ask(written, writer, "here") as answer:
+        answer.token("Yes.")
+    page.route("**/regenerate", lambda route: route.fulfill(status=503, json={}))
+    action(last(written), "Answer again").click()
+    trouble = page.get_by_role("region", name="What could not be done")
+    expect(trouble).to_be_visible()
+    page.get_by_role("link", name="New conversation").click()
+    expect(trouble).to_be_hidden()
+
+
+def test_a_failure_is_read_aloud(written: Chat, writer: Writer) -> None:
+    live = written.page.get_by_role("log", name="New messages")
+    answer = ask(written, writer, "fail aloud")
+    answer.say("error", message="There is no more paper.")
+    expect(live).to_have_text("There is no more paper.")
 
 
 def test_an_answer_is_judged_by_a_thumb_and_more_and_that_can_be_changed(written: Chat, writer: Writer) -> None:

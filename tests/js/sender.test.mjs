@@ -81,3 +81,32 @@ test("what was discarded is not sent again", async () => {
   assert.equal(asked, 1)
   mock.timers.reset()
 })
+
+test("what is said after something that was lost comes after it", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] })
+  const said = []
+  let away = true
+  const api = {
+    async say(thread_id, text, client_id) {
+      if (away) throw Object.assign(new Error("Unreachable."), { status: 0 })
+      said.push(text)
+      return mine(`m${said.length}`, 30 + said.length, { client_id })
+    },
+  }
+  const store = new Store(initial(snapshot(20)), () => {})
+  const sender = new Sender({ api, store, probe: async () => ({ signedIn: true }), onRefused: () => {}, onStarted: () => {} })
+  const states = () => [...store.state.sending.values()].map(({ text, status }) => `${text} ${status}`)
+  sender.say("one")
+  await settled()
+  sender.say("two")
+  await settled()
+  assert.deepEqual(states(), ["one failed", "two failed"])
+  away = false
+  sender.say("three")
+  await settled()
+  assert.deepEqual(said, ["one", "two", "three"])
+  mock.timers.tick(600_000)
+  await settled()
+  assert.deepEqual([said.length, states()], [3, []])
+  mock.timers.reset()
+})

@@ -10,6 +10,7 @@ export class Composer {
   #form = document.getElementById("composer")
   #text = document.getElementById("message-text")
   #count = document.getElementById("composer-count")
+  #full = document.getElementById("composer-full")
   #send = document.querySelector("#composer .send")
   #stop = document.getElementById("stop")
   #drafts
@@ -78,9 +79,8 @@ export class Composer {
     this.#measure()
   }
 
-  /** While an input method composes, Enter takes a word; Safari tells so only by the key code 229. */
   #key(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return
+    if (event.key !== "Enter" || event.shiftKey || composes(event)) return
     event.preventDefault()
     this.#submit()
   }
@@ -105,6 +105,8 @@ export class Composer {
     const left = this.#left()
     this.#count.hidden = left > this.#limit * (1 - NEARLY)
     this.#count.textContent = left < 0 ? `${characters(-left)} too many` : `${characters(left)} left`
+    const words = left < 0 ? "The message is too long" : this.#count.hidden ? "" : "There is little room left"
+    if (this.#full.textContent !== words) this.#full.textContent = words // said aloud once, not with every key
     this.#form.dataset.over = left < 0
     this.#drawButtons()
     this.#send.disabled = left < 0 || this.#nobody || !this.#text.value.trim()
@@ -120,9 +122,15 @@ export class Composer {
   }
 }
 
-/** Is there nothing open that Escape would close? */
+/** Is there nothing open that Escape would close? One that is held down is one. */
 function isFreeEscape(event) {
-  return event.key === "Escape" && !event.defaultPrevented && !event.isComposing && !document.querySelector("dialog[open]")
+  const isTaken = event.defaultPrevented || event.repeat || composes(event) || document.querySelector("dialog[open]")
+  return event.key === "Escape" && !isTaken
+}
+
+/** While an input method composes, Enter takes a word and Escape drops it; Safari tells so only by the key code 229. */
+function composes(event) {
+  return event.isComposing || event.keyCode === 229
 }
 
 function characters(number) {

@@ -1,12 +1,24 @@
-/** Changes in place what a person said. */
+/** Changes in place what a person said. What they have written outlives its form, which goes when its message is drawn elsewhere. */
 import { fromTemplate, part, setText } from "./template.js"
 
-/** Show the form below `item`'s paper instead of its words. `save(text)` is awaited; what it fails with is shown. */
-export function edit(item, { text, note, save }) {
+const written = new Map() // by message id
+
+/** Is this message being changed? */
+export function isEdited(id) {
+  return written.has(id)
+}
+
+/**
+ * Show the form below `item`'s paper instead of the words of message `id`. `save(text)` is awaited; what it fails with is
+ * shown.
+ */
+export function edit(item, { id, text, note, save }) {
   if (item.dataset.editing) return
   const form = fromTemplate("edit-template")
   const field = part(form, "edit-text")
+  const wasEdited = written.has(id)
   const close = () => {
+    written.delete(id)
     form.remove()
     delete item.dataset.editing
   }
@@ -16,15 +28,20 @@ export function edit(item, { text, note, save }) {
   }
   item.dataset.editing = "true"
   part(form, "edit-note").textContent = note
-  field.value = text
+  field.value = written.get(id) ?? text
+  written.set(id, field.value)
   form.addEventListener("submit", event => {
     event.preventDefault()
     submit(form, field, save, close)
   })
   form.addEventListener("keydown", event => key(event, form, cancel))
-  field.addEventListener("input", () => grow(field))
+  field.addEventListener("input", () => {
+    written.set(id, field.value)
+    grow(field)
+  })
   part(form, "edit-cancel").addEventListener("click", cancel)
   part(item, "paper").after(form)
+  if (wasEdited) return requestAnimationFrame(() => grow(field)) // once it is on the page again
   grow(field)
   field.focus()
   field.setSelectionRange(text.length, text.length)

@@ -33,6 +33,11 @@ export class Feedback {
     if (judged && !isBack) this.#open(rating)
   }
 
+  /** Meanwhile they may have gone on to write something else. */
+  get #isHere() {
+    return document.activeElement === document.body || this.#item.contains(document.activeElement)
+  }
+
   #open(rating) {
     this.#form ??= this.#make()
     this.#form.dataset.rating = rating ?? ""
@@ -41,7 +46,7 @@ export class Feedback {
     part(this.#item, "actions").after(this.#form)
     part(this.#item, "say-why").setAttribute("aria-expanded", "true")
     this.#form.scrollIntoView({ block: "nearest" })
-    this.#form.elements.comment.focus({ preventScroll: true })
+    if (this.#isHere) this.#form.elements.comment.focus({ preventScroll: true })
   }
 
   #make() {

@@ -5,7 +5,8 @@
 import { blocksOf } from "./markdown.js"
 import { fillProse } from "./prose.js"
 
-const DEFINITION = /^ {0,3}\[[^\]]+\]:/m // of a link, which any block of the text may use
+// Of a link, which any block of the text may use. Bounded, as CommonMark bounds it: else the time grew with the square of the text.
+const DEFINITION = /^ {0,3}\[[^\]\n]{1,999}\]:/m
 
 export class Growing {
   #body

@@ -1,6 +1,6 @@
 /** Messages, what became of each, and what can be done about it. */
 import { copyText } from "./clipboard.js"
-import { edit } from "./editing.js"
+import { edit, isEdited } from "./editing.js"
 import { Feedback } from "./feedback.js"
 import { Growing } from "./growing.js"
 import { KeyedList } from "./keyed.js"
@@ -26,7 +26,7 @@ export class Messages {
   constructor(list, acts) {
     this.#do = acts
     const make = entry => entry.type === "day" ? fromTemplate("day-template") : this.#make(entry.key)
-    this.#list = new KeyedList(list, { make, update })
+    this.#list = new KeyedList(list, { make, update: (item, entry) => this.#update(item, entry) })
     setInterval(() => list.querySelectorAll("[data-until]").forEach(drawTimeLeft), 1_000)
   }
 
@@ -55,15 +55,16 @@ export class Messages {
   }
 
   #edit(item) {
-    const { message, delivery } = item.entry
+    const { message: { id, text }, delivery } = item.entry
     const note = delivery === "queued" ? AGAIN.QUEUED : AGAIN.ASKED
-    edit(item, { text: message.text, note, save: text => this.#do.edit(message.id, text) })
+    edit(item, { id, text, note, save: words => this.#do.edit(id, words) })
   }
-}
 
-function update(item, entry) {
-  if (entry.type === "day") fillTime(part(item, "time"), entry.at, dayName)
-  else fill(item, entry)
+  #update(item, entry) {
+    if (entry.type === "day") return fillTime(part(item, "time"), entry.at, dayName)
+    fill(item, entry)
+    if (entry.mine && entry.changeable && isEdited(entry.message.id)) this.#edit(item)
+  }
 }
 
 function fill(item, entry) {

@@ -131,7 +131,9 @@ function drawUsage(button, text) {
   part(button, "usage-text").textContent = text
 }
 
-function usageOf(model, { input_tokens, output_tokens, total_tokens } = {}) {
+/** An agent may have told of the one and not yet, or never, of the other. */
+function usageOf(model, usage) {
+  const { input_tokens, output_tokens, total_tokens } = usage ?? NOTHING
   const total = total_tokens ?? ((input_tokens ?? 0) + (output_tokens ?? 0) || undefined)
   const ways = [input_tokens !== undefined && `${tokens(input_tokens)} in`, output_tokens !== undefined && `${tokens(output_tokens)} out`]
   const both = ways.filter(Boolean).join(", ")

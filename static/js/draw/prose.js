@@ -5,6 +5,7 @@ import { fromTemplate, part } from "./template.js"
 
 export function fillTyped(body, text) {
   body.classList.add("typed")
+  body.dir = "auto"
   if (body.textContent !== text) body.textContent = text
 }
 

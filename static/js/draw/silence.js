@@ -1,4 +1,5 @@
 /** Says that nothing has come for longer than is usual, and what can be done about it. */
+import { canNotify } from "../teller.js"
 import { part, setText } from "./template.js"
 import { roughlyOf } from "./times.js"
 
@@ -12,7 +13,7 @@ export class Silence {
     part(this.#box, "silence-retry").addEventListener("click", () => onRetry())
     part(this.#box, "wait").addEventListener("click", () => onWait(this.#run))
     this.#tell.addEventListener("click", async () => this.#drawTold(await onTell(this.#run)))
-    this.#tell.hidden = !("Notification" in window)
+    this.#tell.hidden = !canNotify
   }
 
   /** `doing` as `activity` gives it. */

@@ -11,9 +11,13 @@ export class Trouble {
   #until = null
   #act = null
 
-  constructor() {
+  /** `onClosed` is called when the person has read enough. */
+  constructor({ onClosed }) {
     this.#again.addEventListener("click", () => this.#act())
-    part(this.#box, "trouble-close").addEventListener("click", () => this.hide())
+    part(this.#box, "trouble-close").addEventListener("click", () => {
+      this.hide()
+      onClosed()
+    })
     setInterval(() => this.#drawTimeLeft(), 1_000)
   }
 

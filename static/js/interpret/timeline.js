@@ -11,7 +11,7 @@ export function timeline(state) {
   const room = state.rooms.get(state.open)
   if (!room) return withDays(unsent(state).map(unsentEntry))
   const { said, busy } = sceneOf(room)
-  const entries = sentEntries(room, said, busy)
+  const entries = sentEntries(room, said, busy, unsent(state).length > 0)
   const last = said.at(-1)?.id ?? null
   const growing = [...room.answers.values()].filter(answer => hasBegun(answer) && belongsTo(room, answer, last))
   return withDays([...entries, ...growing.map(answer => growingEntry(answer, room)), ...(busy ? [] : unsent(state).map(unsentEntry))])
@@ -68,26 +68,28 @@ function answering(run, answer) {
   }
 }
 
-function sentEntries(room, said, busy) {
+/** `goesOn`: something is on its way to the server, and will stand below them. */
+function sentEntries(room, said, busy, goesOn) {
   const asked = newestRuns(room)
   const answered = new Set(said.filter(isAnswer).map(({ run_id }) => room.runs.get(run_id)?.message_id))
   const kept = new Set(visible(room).filter(isAnswer).map(({ run_id }) => run_id)) // on whatever branch
   const retryable = busy ? null : retryableIn(room)
   const versions = versionsIn(room)
   const newest = said.findLast(isAnswer)
+  const keys = keysOf(said)
   return said.map(message => {
     const mine = message.direction === "incoming"
     // What became of a run stands below its answer, or below its question where nothing was kept of one, nor another is shown.
     const run = mine ? unless(answered, kept, asked.get(message.id)) : isAnswer(message) ? room.runs.get(message.run_id) : null
     return {
-      ...entry(message, `${mine ? message.client_id ?? message.id : keyOf(message)}`),
+      ...entry(message, keys.get(message.id)),
       ...versionOf(message, versions.get(message.id)),
       ...failureOfRun(run, mine || run?.status !== "stopped" ? retryable : null), // a stopped answer can be asked for anew
       earlier: mine && run ? earlierAnswer(room, message) : null,
       delivery: "sent",
       stopped: run?.status === "stopped",
       asks: isQuestion(message, room),
-      newest: message === newest && message === said.at(-1),
+      newest: message === newest && message === said.at(-1) && !goesOn,
       changeable: mine ? !busy : isAnswer(message) && !busy && Boolean(message.run_id),
       judgeable: isAnswer(message),
     }
@@ -103,9 +105,12 @@ function earlierAnswer(room, { id }) {
   return visible(room).findLast(message => isAnswer(message) && message.parent_id === id)?.id ?? null
 }
 
-/** An answer keeps its element when it has been written to its end. */
-function keyOf(message) {
-  return isAnswer(message) && message.run_id ? `run:${message.run_id}` : message.id
+/** What was sent, and an answer that was written to its end, keep their elements. No two messages have the same key. */
+function keysOf(said) {
+  const keys = new Map(said.map(({ id, client_id, direction }) => [id, (direction === "incoming" && client_id) || id]))
+  const written = new Map(said.filter(isAnswer).filter(({ run_id }) => run_id).map(({ run_id, id }) => [run_id, id]))
+  for (const [run_id, id] of written) keys.set(id, `run:${run_id}`) // the last, where a run has said more than one
+  return keys
 }
 
 function isAnswer({ direction, kind }) {

@@ -27,7 +27,7 @@ from tests.live.faults.vanish import vanish
 from tests.server import Server
 from tests.until import until
 
-FREED = 30.0  # seconds until nothing is left of a reader who does not read, or has vanished
+FREED = min(generous(30), 120)  # seconds until nothing is left of a reader who does not read, or has vanished
 CROWD = 50  # of those
 FEW = 4  # files that come and go by themselves
 GROWTH = 50 * MB
