@@ -123,7 +123,8 @@ class Config:
     ANSWERS_PER_MINUTE: int = setting(10, "answers that a user may ask for in a minute; 0: no limit", **up_to(10_000))
     TOKENS_PER_DAY: int = setting(
         0,
-        "tokens that the answers of a tenant may cost in a day (UTC), as agents report them; 0: no limit",
+        "tokens that the answers of a tenant may cost in a day (UTC), as agents report them, "
+        "and so not what was stopped before that; 0: no limit",
         **up_to(10**15),
     )
     PAUSE_SECONDS: int = setting(
