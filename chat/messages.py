@@ -172,8 +172,8 @@ def history(
 
 
 def runs_of(session: Session, thread: Thread, page: list[Message]) -> list[dict[str, Any]]:
-    """The runs of these messages, and those open that nobody asked for: the agent is at work all the same."""
+    """The runs of these messages, and those that are open: the agent is at work, wherever its question stands."""
     ids = [message.id for message in page if message.direction == "incoming"]
-    unasked = and_(Run.thread_id == thread.id, Run.message_id.is_(None), Run.status.in_(runs.OPEN))
-    query = select(Run).where(or_(Run.message_id.in_(ids), unasked)).order_by(Run.id)
+    under_way = and_(Run.thread_id == thread.id, Run.status.in_(runs.OPEN))
+    query = select(Run).where(or_(Run.message_id.in_(ids), under_way)).order_by(Run.id)
     return [run_json(run) for run in session.scalars(query)]

@@ -191,6 +191,20 @@ def test_a_page_tells_of_a_run_that_nobody_asked_for_while_it_goes_on(
     assert history(store, people.alice, thread)["runs"] == []
 
 
+def test_a_page_tells_of_a_run_that_goes_on_wherever_its_question_stands(
+    store: Store, people: SimpleNamespace, thread: str
+) -> None:
+    """An agent that says much on the way can be stopped by who loads the page, too."""
+    say(store, people.alice, thread)
+    run = newest_run(store, thread)["id"]
+    for number in range(3):
+        body = {"thread_id": thread, "run_id": run, **spoken(f"Step {number}", kind="tool")}
+        call(store, people.agent, body, key=f"step {number}")
+    page = history(store, people.alice, thread, limit=2)
+    assert [message["text"] for message in page["items"]] == ["Step 1", "Step 2"]
+    assert [found["id"] for found in page["runs"]] == [run]
+
+
 def test_a_page_brings_its_runs_and_the_cursor_from_which_to_read_on(
     store: Store, people: SimpleNamespace, thread: str
 ) -> None:

@@ -59,7 +59,8 @@ def test_a_server_that_restarts_is_away_only_meanwhile(store: Store, server: Clu
         server.stop(how)
     try:
         stuck.join()
-        assert isinstance(stuck.exception, StoreAway)
+        # At an orderly end whoever holds the lock may be ended first, and the other have its answer in the last moment.
+        assert isinstance(stuck.exception, StoreAway) or (how == signal.SIGINT and stuck.successful())
         expect_away(lambda: store.write(add("Acme")), WAIT)
     finally:
         server.start()

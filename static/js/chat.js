@@ -94,7 +94,7 @@ const connectionStatus = new ConnectionStatus({ onRetry: () => connection.connec
 const signIn = new SignIn(signInAgain)
 const confirmDelete = new ConfirmDelete({ onDeleted: () => composer.focus() })
 const announcer = new Announcer()
-const trouble = new Trouble({ onClosed: () => composer.focus() })
+const trouble = new Trouble({ onLeft: () => composer.focus() })
 const streaming = new Streaming({ onChange: streamingChanged })
 const teller = new Teller({ onTold: () => document.hidden && connection.rest() })
 
@@ -130,7 +130,7 @@ function hear({ name, seq, data }) {
   const before = store.state
   store.dispatch({ type: "event", name, seq, data }, { isLump: PIECES.includes(name) })
   if (name === "message") announce(before, data)
-  if (name === "run") announceFailure(data)
+  if (name === "run") announceFailure(before, data)
   if (name === "message" || name === "run") tell(name, data)
   if (PIECES.includes(name)) past.gaps()
   if (name === "message" && data.change !== "deleted" && !store.state.threads.has(data.thread_id)) past.newThreads()
@@ -143,9 +143,10 @@ function announce(before, message) {
   }
 }
 
-function announceFailure(run) {
+function announceFailure(before, run) {
+  const known = before.rooms.get(before.open)?.runs.get(run.id)
   const { failure } = failureOfRun(run, null)
-  if (failure && run.thread_id === store.state.open) announcer.say(failure)
+  if (failure && run.thread_id === before.open && !(known && hasEnded(known))) announcer.say(failure)
 }
 
 /** Whoever asked to be told when an answer comes is also told when it will not. */

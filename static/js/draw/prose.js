@@ -3,6 +3,9 @@ import { copyText } from "./clipboard.js"
 import { renderMarkdown } from "./markdown.js"
 import { fromTemplate, part } from "./template.js"
 
+// What stands in the direction of its own words. Code does not.
+const TEXT = "p, h1, h2, h3, h4, h5, h6, ul, ol, blockquote, table"
+
 export function fillTyped(body, text) {
   body.classList.add("typed")
   body.dir = "auto"
@@ -11,6 +14,7 @@ export function fillTyped(body, text) {
 
 export function fillProse(body, text) {
   body.replaceChildren(renderMarkdown(text) ?? asTyped(text))
+  for (const block of body.querySelectorAll(TEXT)) block.dir = "auto"
   for (const block of body.querySelectorAll("pre")) frameCode(block)
   for (const table of body.querySelectorAll("table")) frameTable(table)
 }

@@ -11,13 +11,15 @@ export class Trouble {
   #until = null
   #act = null
 
-  /** `onClosed` is called when the person has read enough. */
-  constructor({ onClosed }) {
-    this.#again.addEventListener("click", () => this.#act())
-    part(this.#box, "trouble-close").addEventListener("click", () => {
-      this.hide()
-      onClosed()
+  /** `onLeft` is called when a button that had the keyboard's focus goes away. */
+  constructor({ onLeft }) {
+    const on = (button, act) => button.addEventListener("click", () => {
+      const had = button.matches(":focus-visible")
+      act()
+      if (had) onLeft()
     })
+    on(this.#again, () => this.#act())
+    on(part(this.#box, "trouble-close"), () => this.hide())
     setInterval(() => this.#drawTimeLeft(), 1_000)
   }
 

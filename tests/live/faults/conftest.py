@@ -12,10 +12,8 @@ import pytest
 
 from tests.browser.chromium import SWITCHES, chromium
 from tests.live.faults import SEED
-from tests.live.faults.gauges import metric
 from tests.live.faults.rig import Rig
 from tests.live.faults.watchers import Crew
-from tests.until import until
 
 NOTES = pytest.StashKey[list[str]]()
 PATIENCE = 300  # seconds for a row: on a starved machine all the states that it waits for are long in coming
@@ -63,7 +61,6 @@ def lasting_rig(tmp_path_factory: pytest.TempPathFactory, crew: Crew) -> Iterato
 def whole_rig(lasting_rig: Rig, request: pytest.FixtureRequest) -> Iterator[Rig]:
     """The rig that all rows share which leave the server whole; what they broke around it is healed after them."""
     lasting_rig.wait_until_ready()
-    until(lambda: metric(lasting_rig.server, "streams_open") == 0, 60)  # of the row before
     yield noted(request, lasting_rig)
     for proxy in lasting_rig.proxies.values():
         proxy.heal()
