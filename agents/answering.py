@@ -14,12 +14,11 @@ from typing import Any
 
 import gevent
 import httpx2 as httpx
-from gevent import GreenletExit
 from msgspec import structs
 from sqlalchemy.orm import Session
 
 from agents import kinds, outbox, upstream
-from agents.kind import Asked, Failed, Kind, NotAccepted
+from agents.kind import Asked, Failed, HungUp, Kind, NotAccepted, Stalled
 from agents.outbox import Question
 from agents.scribe import Scribe, Writing
 from chat import agents as stored
@@ -38,14 +37,6 @@ RENEW = 4.0  # seconds between two looks at the leases of questions to which no 
 QUOTED = 400  # characters of why it failed
 CUT = "The server stopped in the middle of this answer."
 UNKEPT = "The agent said what cannot be kept."
-
-
-class HungUp(GreenletExit):
-    """There is nobody to listen for any more."""
-
-
-class Stalled(BaseException):
-    """The agent has not said a word for too long."""
 
 
 class Listening:
@@ -83,7 +74,7 @@ class Listening:
             self._is_waiting = False
 
     def close(self) -> None:
-        """Hang up on the agent: a generator's end closes its connection."""
+        """Hang up on the agent: a generator's end closes its connection. That may fail."""
         close = getattr(self._words, "close", None)
         if close:
             close()

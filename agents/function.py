@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from agents.kind import Asked, Failed, Kind, Text
+from agents.kind import Asked, Failed, HungUp, Kind, Stalled, Text
 from chat.errors import Invalid
 from chat.events import Said, Token, read_event
 
@@ -65,10 +65,10 @@ class Function(Kind, tag="function", frozen=True, kw_only=True, forbid_unknown_f
     def answer(self, asked: Asked) -> Iterator[Said]:
         try:
             said = self.function()(asked.body)
-            yield from map(event_of, [said] if isinstance(said, str) else said)
-        except Failed:
+            yield from map(event_of, [said] if isinstance(said, str | dict | Said) else said)
+        except (Failed, HungUp, Stalled, GeneratorExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: what a library thinks is the end must not be this worker's
             # Not its message, which may hold what the person wrote.
             place = extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
@@ -81,7 +81,7 @@ def event_of(said: str | Said | dict[str, Any]) -> Said:
         return Token(said)
     try:
         return read_event(msgspec.to_builtins(said), "event")
-    except (Invalid, TypeError) as error:
+    except (Invalid, TypeError, ValueError) as error:  # UnicodeError is a ValueError
         raise Failed(f"The agent said what is no event: {error}.") from None
 
 

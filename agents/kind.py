@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import httpx2 as httpx
+from gevent import GreenletExit
 from msgspec import Meta, Struct
 
 from chat.events import Said
@@ -25,6 +26,14 @@ class NotAccepted(Exception):
 
 class Failed(Exception):
     """It makes no sense to ask again, or it is too late to; the message is for the person who waits."""
+
+
+class HungUp(GreenletExit):
+    """There is nobody to listen for any more. Thrown into whoever reads from an agent."""
+
+
+class Stalled(BaseException):
+    """The agent has not said a word for too long. Thrown likewise."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ class Writing:
 
     def _finish(self, last: Said) -> Message | None:
         if isinstance(last, Done) and last.count not in (None, self.pen.count):
-            raise Behind("incomplete", f"of {last.count} events there are {self.pen.count}", self.pen.count)
+            raise Behind(
+                "incomplete", f"its end counts {last.count} events, and {self.pen.count} have come", self.pen.count
+            )
         with self.saving:
             self.check()
             pen, before = self.pen, replace(self.pen.draft)

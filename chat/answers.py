@@ -53,6 +53,7 @@ class Answer:
 
 
 FAILURE = {"thread_id", "run_id", "status", "error"}
+NO_ANSWER = ("error", "timeout", "interrupted")
 
 
 class Said(msgspec.Struct):
@@ -91,6 +92,8 @@ def read_answer(body: Any) -> Answer:
     """Read a webhook's decoded JSON. Raises Invalid that says what to send instead."""
     if not isinstance(body, dict):
         raise Invalid("invalid", "the body must be a JSON object with thread_id and message")
+    if "message" in body and body.get("status") in NO_ANSWER:
+        raise Invalid("invalid", "send a message, or a status that says how it failed, not both", "status")
     if "message" in body:
         return read_native(convert(body, NativeBody))
     if "status" in body:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from chat import drafts, idempotency, log, messages, runs
+from chat import branches, drafts, idempotency, log, messages, runs
 from chat.answers import Answer, parse_webhook, read_answer
 from chat.errors import ChatError, Conflict, Invalid
 from chat.events import Batch, read_batch
@@ -105,7 +105,7 @@ def check_key(key: str | None, said: Answer | Batch) -> None:
     if key is not None and not (0 < len(key) <= KEY and key.isprintable()):
         raise Invalid("bad_key", f"the headers webhook-id and Idempotency-Key hold 1 to {KEY} printable characters")
     if key is None and not said.is_numbered:
-        what = "the index of its first event" if isinstance(said, Batch) else "a run_id"
+        what = "the index of its first event" if isinstance(said, Batch) else "a run_id that it answers"
         raise Invalid("no_key", f"send {what}, or a webhook-id or Idempotency-Key header, so that nothing doubles")
 
 
@@ -134,6 +134,8 @@ def take_final(session: Session, thread: Thread, run: Run, answer: Answer) -> Re
     check_wanted(run)
     if run.answer is not None and run.status != "waiting":
         raise Conflict("run_answered", "this run has been answered, and differently; a new message needs its own key")
+    if run.status == "waiting" and run.answer_id and branches.questions_after(session, thread.id, run.answer_id):
+        raise Conflict("run_answered", "the person has answered what this run asked; a new message needs its own key")
     if run.status in runs.FAILED and answer.status != "success":
         return received(thread, answer)  # it has ended already, and that it did not end well is known
     message = drafts.take_whole(session, thread, run, answer)

@@ -299,7 +299,7 @@ def check_complete(turn: Sequence[Said], have: int) -> None:
     """Raise Behind if the answer's end has counted more or fewer events than have come."""
     before = have + len(turn) - 1
     if turn and isinstance(turn[-1], Done) and turn[-1].count not in (None, before):
-        raise Behind("incomplete", f"of {turn[-1].count} events there are {before}", have)
+        raise Behind("incomplete", f"its end counts {turn[-1].count} events, and {before} have come", have)
 
 
 def finish(session: Session, thread: Thread, run: Run, pen: Pen, last: Said) -> Message | None:

@@ -321,6 +321,19 @@ def test_what_comes_after_a_question_that_was_answered_takes_no_place_of_what_wa
     assert [answer["text"] for answer in answers(asked)] == ["Let me check.", "Which one?", TEXT]
 
 
+def test_nor_does_it_come_between_a_question_and_what_was_said_to_it(asked: SimpleNamespace) -> None:
+    put(asked, {"type": "question", "text": "Which one?"}, index=0)
+    say(asked.store, asked.people.alice, asked.thread, "The blue one.")
+    late = call(asked.store, asked.agent, {"thread_id": asked.thread, "run_id": asked.run, **spoken("Late")})
+    assert (late.status, late.body["error"]["code"]) == (409, "run_answered")
+
+
+def test_a_message_with_a_status_that_says_it_failed_is_refused(asked: SimpleNamespace) -> None:
+    body = {"thread_id": asked.thread, "run_id": asked.run, "status": "error", **spoken()}
+    assert call(asked.store, asked.agent, body).status == 400
+    assert call(asked.store, asked.agent, {**body, "status": "success"}).status == 200
+
+
 def test_what_comes_whole_while_a_question_waits_stands_below_it(asked: SimpleNamespace) -> None:
     put(asked, token("Let me check."), {"type": "question", "text": "Which one?"}, index=0)
     call(asked.store, asked.agent, {"thread_id": asked.thread, "run_id": asked.run, **spoken("Never mind.")})
