@@ -74,7 +74,7 @@ class Listening:
             self._is_waiting = False
 
     def close(self) -> None:
-        """Hang up on the agent: a generator's end closes its connection. That may fail."""
+        """Hang up on the agent: a generator's end closes its connection."""
         close = getattr(self._words, "close", None)
         if close:
             close()

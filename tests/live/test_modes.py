@@ -98,6 +98,7 @@ def test_a_server_that_stops_answers_those_who_wait(bob: Person, agent: Agent) -
     polling = in_background(poll, bob, f"/threads/{quiet}/events?wait=120", bob.cursor)
     asking = in_background(ask, bob, thread_id, "anybody?", 120)
     until(lambda: open_streams(bob.server, "answer") == open_streams(bob.server, "poll") == 1, 30)
+    until(lambda: bob.call("GET", f"/threads/{thread_id}/messages")[1]["runs"][0]["status"] == "running", 30)
     bob.server.stop()
     told = asking.get(timeout=30)
     assert (told["message"]["text"], told["answer"], told["run"]["status"]) == ("anybody?", None, "running")
