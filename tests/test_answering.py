@@ -398,20 +398,22 @@ def test_nor_may_a_graph_s_answer_that_comes_whole(
 def test_words_that_all_come_at_once_keep_nobody_else_from_working(
     store: Store, thread: str, answerer: Callable[[str], Answerer]
 ) -> None:
-    ours, question, turns = answerer(MODEL), claim(store), []
+    ours, question, turns, meanwhile = answerer(MODEL), claim(store), [], []
 
     def work() -> None:
         while True:
             turns.append(1)
             gevent.sleep(0)
 
-    worker = gevent.Greenlet.spawn(work)
-    listening = Listening(iter([Token("word ")] * 2000), 5.0)
+    def burst() -> Iterator[Said]:
+        worker = gevent.Greenlet.spawn(work)
+        yield from [Token("word ")] * 2000
+        worker.kill()
+        meanwhile.append(len(turns))
+
     with ours._scribe.writing(ours._look_up(question)[1], thread, question.run_id) as writing:
-        turns.clear()
-        ours._write_all(question, listening, writing)
-    worker.kill()
-    assert len(turns) >= 2000 / answering.TURN
+        ours._write_all(question, Listening(burst(), 60.0), writing)
+    assert meanwhile[0] >= 2000 / answering.TURN
 
 
 def test_tokens_that_no_model_can_have_used_are_not_kept() -> None:

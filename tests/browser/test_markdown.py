@@ -152,15 +152,6 @@ def test_what_is_too_much_for_markdown_is_shown_as_it_was_written(chat: Chat, se
         chat.expect_connected()
 
 
-def test_no_text_keeps_the_page_busy_for_long(chat: Chat, server: Server) -> None:
-    """What looks like the beginning of a link's definition, a hundred thousand times."""
-    thread_id = server.new_thread()
-    chat.open(thread_id)
-    server.reply(thread_id, "[\n" * 100_000, "brackets")
-    server.reply(thread_id, "and on it goes", "brackets-2")
-    expect(chat.answers.last).to_have_text("and on it goes")
-
-
 def test_a_renderer_that_fails_leaves_the_text(chat: Chat, server: Server) -> None:
     thread_id = server.new_thread()
     server.reply(thread_id, "**bold**\n\nand more", "renderer")

@@ -56,6 +56,19 @@ test("a retry hides the failure before it", () => {
   assert.equal(activity(state).status, "answering")
 })
 
+test("what an answer proposes to go on with is gone as soon as something is said", () => {
+  const answered = page({ items: [mine("m1", 2), message("a1", 3)] })
+  const sending = { client_id: "c2", thread_id: T1, text: "m2", created_at: mine("m2", 4).created_at }
+  assert.equal(rows(answered)[1].newest, true)
+  assert.equal(rows(reduce(answered, { type: "sending", message: sending }))[1].newest, false)
+})
+
+test("where a run has said more than one answer, each has a key of its own", () => {
+  const items = [mine("m1", 2), message("a1", 3, { run_id: "r1" }), message("a2", 4, { run_id: "r1" })]
+  const state = page({ items: items.map((each, index) => ({ ...each, parent_id: items[index - 1]?.id ?? null })) })
+  assert.deepEqual(rows(state).map(({ key }) => key), ["client-m1", "a1", "run:r1"])
+})
+
 test("a message keeps its key from being sent to being confirmed", () => {
   const sending = { client_id: "client-m1", thread_id: T1, text: "m1", created_at: mine("m1", 2).created_at }
   const waiting = reduce(page({}), { type: "sending", message: sending })
